@@ -272,7 +272,7 @@ fn no_burst_of_a_move_allocates() {
         until_ms: u64::MAX,
         may_send: false,
     };
-    let tunnels = Tunnels { to: own, from: vec![other] };
+    let tunnels = Tunnels { to: own, from: vec![other], copies: false };
     let packet = ipv4_packet([10, 0, 0, 1], [10, 0, 0, 2], 64, b"query");
     let in_flight = host(L1).receive("access0", &ipv4_frame(ANYCAST, VM1, &packet)).forwarded("fabric0");
     let (from, to) = (address("2001:db8:a::2"), address("2001:db8:a::1"));

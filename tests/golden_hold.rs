@@ -373,3 +373,80 @@ fn refuse_for_ever(_: &Path) {
 fn what_a_device_refuses_for_long_is_lost_and_counted_as_unsent() {
     isolated("what_a_device_refuses_for_long_is_lost_and_counted_as_unsent", refuse_for_ever);
 }
+
+fn end_before_it_left(dir: &Path) {
+    // At this pace it takes a second, and nobody waits for that.
+    let (device, files) = captured(dir);
+    let mut node = node(&device, 1_000);
+    node.feed(0..LIMIT);
+    node.received(LIMIT);
+    node.cut_over();
+    node.rib.end_releases(true);
+    node.publish();
+    node.feed(LIMIT..LIMIT + 500);
+    node.received(LIMIT + 500);
+    wait("all that was held leaves", || node.is_released());
+    assert_eq!(node.stop(), (vec![], 0));
+    for file in files {
+        assert_eq!(delivered(&file), (0..LIMIT + 500).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_still_waits_when_its_time_is_over_leaves_before_anything_that_comes_later() {
+    isolated(
+        "what_still_waits_when_its_time_is_over_leaves_before_anything_that_comes_later",
+        end_before_it_left,
+    );
+}
+
+fn end_while_refused(_: &Path) {
+    let mut node = node("net_ring2", 100_000_000);
+    node.feed(0..LIMIT);
+    node.received(LIMIT);
+    let mut rings: Vec<RxQueue> = (0..2).map(|_| node.ports[2].take_rx().unwrap()).collect();
+    node.cut_over();
+    // The rings are full, and then the time is over, whatever they refuse.
+    node.feed(LIMIT..LIMIT + 500);
+    node.received(LIMIT + 500);
+    node.rib.end_releases(true);
+    node.publish();
+    let (mut burst, mut came) = (Burst::new(&node.eal), [const { Vec::new() }; 2]);
+    node.feed(LIMIT + 500..LIMIT + 700);
+    node.received(LIMIT + 700);
+    for n in 0..200 {
+        for (ring, came) in rings.iter_mut().zip(&mut came) {
+            came.extend(drain(&mut burst, ring));
+        }
+        if n < 100 {
+            node.feed(LIMIT + 700 + n..LIMIT + 701 + n);
+        }
+    }
+    node.received(LIMIT + 800);
+    wait("nothing is held", || node.is_released());
+    let counted =
+        |node: &Node| node.stats.workers.iter().flat_map(|it| &it.sent).map(|it| it.unsent.value()).sum();
+    let all = u64::from(2 * (LIMIT + 800));
+    wait("each packet is delivered or counted", || {
+        for (ring, came) in rings.iter_mut().zip(&mut came) {
+            came.extend(drain(&mut burst, ring));
+        }
+        let unsent: u64 = counted(&node);
+        came.iter().map(|came| came.len() as u64).sum::<u64>() + unsent == all
+    });
+    for came in &came {
+        assert!(came.windows(2).all(|pair| pair[0] < pair[1]), "nothing overtakes");
+    }
+    drop((burst, rings));
+    let (lost, unsent) = node.stop();
+    assert_eq!(lost, []);
+    assert!(unsent > 0);
+}
+
+#[test]
+fn what_a_device_refuses_when_the_time_is_over_is_lost_and_nothing_overtakes_the_rest() {
+    isolated(
+        "what_a_device_refuses_when_the_time_is_over_is_lost_and_nothing_overtakes_the_rest",
+        end_while_refused,
+    );
+}

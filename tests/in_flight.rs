@@ -297,6 +297,24 @@ fn whoever_is_expected_is_seen_by_any_frame_and_what_it_sends_waits() {
         let from = address("2001:db8:a::9");
         frame(ANYCAST, VM2, &ipv6(from, to, 6, &tcp(from, to, b"not me")))
     };
+    // ARP of no protocol; RARP of another sender; from `::`, and from a link-local address.
+    let (mut malformed, mut foreign) = (gratuitous.clone(), reverse.clone());
+    (malformed[16], foreign[27]) = (0x86, 0x77);
+    let solicitation = |from: u128, to: &str| {
+        let rest = [&[0; 4][..], &address("2001:db8:a::2").to_be_bytes()].concat();
+        let mut packet = ipv6(from, address(to), 58, &icmp6(from, address(to), 135, 0, &rest));
+        packet[7] = 255;
+        frame(Mac::of_ipv6_multicast(address(to)), VM2, &packet)
+    };
+    let nameless = solicitation(0, "ff02::1:ff00:2");
+    let on_link = solicitation(address("fe80::2"), "ff02::1:ff00:2");
+    let of_link = {
+        let from = address("fe80::2");
+        let rest = [&[0x20, 0, 0, 0][..], &from.to_be_bytes(), &[2, 1], &VM2.0].concat();
+        let mut packet = ipv6(from, address("ff02::1"), 58, &icmp6(from, address("ff02::1"), 136, 0, &rest));
+        packet[7] = 255;
+        frame(Mac::of_ipv6_multicast(address("ff02::1")), VM2, &packet)
+    };
     let signs = [
         (&gratuitous, Some(Sign::Announcement)),
         (&reverse, Some(Sign::Reverse)),
@@ -304,6 +322,12 @@ fn whoever_is_expected_is_seen_by_any_frame_and_what_it_sends_waits() {
         (&advertisement, Some(Sign::Announcement)),
         (&data, Some(Sign::Frame)),
         (&spoofed, None),
+        // Nothing that does not name what is bound to it.
+        (&malformed, None),
+        (&foreign, None),
+        (&nameless, None),
+        (&on_link, None),
+        (&of_link, None),
     ];
     for (frame, sign) in signs {
         let mut it = Move::prepared(1, None);
@@ -488,8 +512,12 @@ fn copies_to_groups_in_flight_arrive_as_they_would_have_and_not_twice() {
     // The new node's own copy is not for who is not there.
     assert_eq!(it.new.receive(FABRIC, &reach_new), []);
     assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
-    it.new.set(VM2, 0, Presence::Here(tunnels(3, 2)));
+    // It is served before the commit: what others send to groups still goes to the old node, and comes from there.
+    it.new.set(VM2, 0, Presence::Here(Tunnels { copies: true, ..tunnels(3, 2) }));
     assert_eq!(it.new.sent, [(ACCESS, before[0].clone())]);
+    assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), [(ACCESS, before[0].clone())]);
+    assert_eq!(it.new.receive(FABRIC, &reach_new), []);
+    it.new.set(VM2, 0, Presence::Here(tunnels(3, 2)));
     // Now the new node's own copies count.
     assert_eq!(it.new.receive(FABRIC, &carried(&tunnelled[0])), []);
     assert_eq!(it.new.lost(DropReason::VxlanUndelivered), 1);

@@ -130,7 +130,9 @@ fn what_goes_to_who_is_expected_here_is_held_and_asked_for_and_then_goes_where_t
     let identifier = Identifier::tenant_ipv4(100, 0x0a00_0005);
     for more in ["", CACHE] {
         let mut host = Host::new(L1, &Rules { more, attachments: vm5, ..Rules::default() });
-        host.rib.set_presence(at, Presence::Expected(Tunnels { to: 1, from: Vec::new() })).unwrap();
+        host.rib
+            .set_presence(at, Presence::Expected(Tunnels { to: 1, from: Vec::new(), copies: false }))
+            .unwrap();
         host.tables = host.rib.compile();
         let (verdict, missed) = host.receive(ACCESS, &frame);
         assert!(matches!(verdict, Verdict::Hold(_)), "{verdict:?}");

@@ -375,6 +375,14 @@ pub struct Moves {
     pub silence_questions: u8,
 }
 
+impl Moves {
+    /// How long a full queue of held packets takes to leave by its pace, in milliseconds.
+    #[must_use]
+    pub fn release_ms(&self) -> u64 {
+        u64::from(self.hold_packets) * 1_000 / u64::from(self.release_per_second.max(1))
+    }
+}
+
 /// What the sender of a packet for a VM or task that has left is told (ILA draft §B.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Departed {

@@ -39,6 +39,10 @@ struct Refused {
     keeps: bool,
     mbufs: [*mut sys::rte_mbuf; BURST],
     len: usize,
+    /// When the device began to refuse, in milliseconds of the caller's clock.
+    since_ms: Option<u64>,
+    /// The device refused for too long: nothing is kept for it.
+    is_stuck: bool,
 }
 
 // SAFETY: mbufs belong to no thread, and a `TxBuffer` is the only owner of those that wait in it.
@@ -69,17 +73,23 @@ impl TxSet {
             len: 0,
             bytes: 0,
             counts: TxCounts::default(),
-            refused: Refused { keeps: false, mbufs: [std::ptr::null_mut(); BURST], len: 0 },
+            refused: Refused {
+                keeps: false,
+                mbufs: [std::ptr::null_mut(); BURST],
+                len: 0,
+                since_ms: None,
+                is_stuck: false,
+            },
         };
         if let Some(mut old) = self.buffers[at].replace(Box::new(buffer)) {
             old.flush();
         }
     }
 
-    /// From now on what a device refuses is kept. What waits is flushed before.
+    /// From now on what a device refuses is kept, but by one that was given up. What waits is flushed before.
     pub fn begin_keeping(&mut self) {
         self.flush();
-        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.refused.keeps = true);
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.refused.keeps = !buffer.refused.is_stuck);
     }
 
     /// Flushes what waits and keeps what is refused of it, but of nothing later. Returns the number of packets that are
@@ -96,6 +106,29 @@ impl TxSet {
         self.buffers.iter().flatten().map(|buffer| buffer.refused.len).sum()
     }
 
+    /// How many packets each device may refuse and all of them are kept.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let most = self.buffers.iter().flatten().map(|buffer| buffer.refused.len).max();
+        BURST - most.unwrap_or_default()
+    }
+
+    /// Gives up each device that has taken nothing of what was kept for it for so long: that is freed and counted as unsent,
+    /// and so is what it refuses later, until [`Self::trust_again`].
+    pub fn give_up_after(&mut self, longest_ms: u64, now_ms: u64) {
+        for buffer in self.buffers.iter_mut().flatten().filter(|buffer| buffer.refused.len > 0) {
+            if now_ms >= *buffer.refused.since_ms.get_or_insert(now_ms) + longest_ms {
+                buffer.give_up();
+                buffer.refused.is_stuck = true;
+            }
+        }
+    }
+
+    /// What devices that were given up refuse is kept again.
+    pub fn trust_again(&mut self) {
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.refused.is_stuck = false);
+    }
+
     /// Offers what was kept again, in its order. Returns the number of packets that are still kept.
     pub fn offer_again(&mut self) -> usize {
         self.buffers.iter_mut().flatten().for_each(|buffer| buffer.offer_again());
@@ -104,12 +137,7 @@ impl TxSet {
 
     /// Frees what was kept, and counts it as unsent.
     pub fn give_up(&mut self) {
-        for buffer in self.buffers.iter_mut().flatten() {
-            let len = std::mem::take(&mut buffer.refused.len);
-            buffer.counts.unsent += len as u64;
-            // SAFETY: `buffer` owns what it keeps, and forgot it when `len` was taken.
-            unsafe { free(&mut buffer.refused.mbufs[..len]) };
-        }
+        self.buffers.iter_mut().flatten().for_each(|buffer| buffer.give_up());
     }
 
     /// Whether the set has the port.
@@ -226,6 +254,15 @@ impl TxBuffer {
     }
 
     #[cold]
+    fn give_up(&mut self) {
+        let len = std::mem::take(&mut self.refused.len);
+        self.refused.since_ms = None;
+        self.counts.unsent += len as u64;
+        // SAFETY: `self` owns what it keeps, and forgot it when `len` was taken.
+        unsafe { free(&mut self.refused.mbufs[..len]) };
+    }
+
+    #[cold]
     fn offer_again(&mut self) {
         let len = std::mem::take(&mut self.refused.len);
         if len == 0 {
@@ -240,6 +277,9 @@ impl TxBuffer {
             transmit(&mut self.queue, &mut mbufs[..len], bytes, &mut self.counts, &mut self.refused);
         }
         self.refused.keeps = keeps;
+        if self.refused.len < len {
+            self.refused.since_ms = None;
+        }
     }
 }
 

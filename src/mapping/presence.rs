@@ -40,6 +40,8 @@ pub struct Tunnels {
     pub to: u128,
     /// The addresses that they come from; empty for no tunnel.
     pub from: Vec<u128>,
+    /// Copies of packets to groups come through them, because nobody sends any here yet.
+    pub copies: bool,
 }
 
 /// A tunnel to another NVE.

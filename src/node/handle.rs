@@ -77,7 +77,7 @@ pub enum Request {
     /// Where the VM or task of an attachment is. Answered when it is in force in every worker.
     Presence(AttachmentKey, Presence, oneshot::Sender<Result<(), PresenceRefused>>),
     /// Ask the VM or task of an attachment whether it is there. Answered at once.
-    Probe(AttachmentKey, oneshot::Sender<()>),
+    Probe(AttachmentKey, oneshot::Sender<bool>),
     /// What happens to tenants, behind the event with this number.
     Events(u64, oneshot::Sender<Feed>),
     /// Stop the node.

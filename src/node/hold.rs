@@ -4,8 +4,12 @@
 //! They are not those that wait for a neighbour ([`super::waiting`]): they may be many, and all of one queue go at once.
 
 use crate::table::{HoldId, PortId};
+use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
 use std::collections::{HashMap, VecDeque};
+
+/// Released queues that wait for a device at once, at most.
+pub const ASIDE: usize = 8;
 
 /// Bytes held at one worker, at most.
 pub const WORKER_BYTES: usize = 16 << 20;
@@ -80,6 +84,8 @@ pub struct Hold<P> {
     queues: HashMap<HoldId, Queue, FixedState>,
     /// Released queues with packets, in the order in which they were released.
     released: VecDeque<HoldId>,
+    /// Released queues that give nothing for now: a device refuses what they gave before.
+    aside: ArrayVec<HoldId, ASIDE>,
     /// All packets, and those of released queues.
     len: usize,
     released_len: usize,
@@ -103,6 +109,7 @@ impl<P> Hold<P> {
             // Twice the room, so that queues that come and go move none of the others to larger memory.
             queues: HashMap::with_capacity_and_hasher(room * 2, FixedState::default()),
             released: VecDeque::with_capacity(room),
+            aside: ArrayVec::new(),
             len: 0,
             released_len: 0,
             bytes: 0,
@@ -198,8 +205,8 @@ impl<P> Hold<P> {
         self.take_first(id)
     }
 
-    /// Releases every queue that is not to be held any more, as `holds` says.
-    pub fn release(&mut self, holds: impl Fn(HoldId) -> bool) {
+    /// Releases every queue that is not to be held any more, as `holds` says. Says whether there was one.
+    pub fn release(&mut self, holds: impl Fn(HoldId) -> bool) -> bool {
         let already = self.released.len();
         for (id, queue) in &mut self.queues {
             if !queue.is_released && !holds(*id) {
@@ -211,24 +218,57 @@ impl<P> Hold<P> {
         if let Some(new) = self.released.make_contiguous().get_mut(already..) {
             new.sort_unstable();
         }
+        self.released.len() > already
     }
 
-    /// The port that the next packet of a released queue came from.
+    /// The released queue whose turn it is, of those that `of` names and that are not set aside, and the port that its
+    /// next packet came from.
     #[must_use]
-    pub fn next_port(&self) -> Option<PortId> {
-        let queue = self.queues.get(self.released.front()?)?;
+    pub fn next_released(&self, of: impl Fn(HoldId) -> bool) -> Option<(HoldId, PortId)> {
+        let next = self.released.iter().find(|id| of(**id) && !self.aside.contains(id))?;
+        Some((*next, self.port_of(*next)?))
+    }
+
+    /// The port that the next packet of a queue came from.
+    #[must_use]
+    pub fn port_of(&self, id: HoldId) -> Option<PortId> {
+        let queue = self.queues.get(&id)?;
         Some(self.places.get(queue.first as usize)?.held.as_ref()?.port)
     }
 
-    /// Takes out the next packet of a released queue.
-    pub fn take_released(&mut self) -> Option<Held<P>> {
-        let id = *self.released.front()?;
+    /// Takes out the next packet of this released queue.
+    pub fn take_released_of(&mut self, id: HoldId) -> Option<Held<P>> {
+        let at = self.released.iter().position(|known| *known == id)?;
         let held = self.take_first(id);
         self.released_len = self.released_len.saturating_sub(1);
         if !self.queues.contains_key(&id) {
-            self.released.pop_front();
+            self.released.remove(at);
         }
         held
+    }
+
+    /// Takes out the next packet of the released queue whose turn it is.
+    pub fn take_released(&mut self) -> Option<Held<P>> {
+        let (id, _) = self.next_released(|_| true)?;
+        self.take_released_of(id)
+    }
+
+    /// A device refuses what this queue gave: it gives no more until [`Self::bring_back`].
+    pub fn set_aside(&mut self, id: HoldId) {
+        if !self.aside.contains(&id) {
+            let _ = self.aside.try_push(id);
+        }
+    }
+
+    /// The queues that are set aside.
+    #[must_use]
+    pub fn aside(&self) -> &[HoldId] {
+        &self.aside
+    }
+
+    /// Those that were set aside have their turn again.
+    pub fn bring_back(&mut self) {
+        self.aside.clear();
     }
 
     /// Takes out the first packet of a queue, which is the oldest of it.
@@ -322,6 +362,26 @@ mod tests {
         assert_eq!((hold.released(), hold.take_released().map(|held| held.packet)), (1, Some(3)));
         assert_eq!(hold.take_expired(99).map(|held| held.packet), Some(8));
         assert!(hold.is_empty() && hold.queues.is_empty() && hold.released.is_empty());
+    }
+
+    #[test]
+    fn a_queue_whose_device_refuses_keeps_no_other_back_and_comes_back_in_its_turn() {
+        let mut hold = Hold::new(9, LIMITS);
+        for (queue, n) in [(1, 0), (2, 1), (1, 2), (2, 3), (3, 4)] {
+            hold.push(held(queue, 10, 1, n), false).unwrap();
+        }
+        assert!(hold.release(|queue| queue.0 == 3) && !hold.release(|queue| queue.0 == 3));
+        assert_eq!(hold.take_released().map(|held| held.packet), Some(0));
+        hold.set_aside(HoldId(1));
+        assert_eq!(hold.take_released().map(|held| held.packet), Some(1));
+        // What comes for it meanwhile waits behind it.
+        hold.push(held(1, 10, 1, 5), true).unwrap();
+        assert_eq!(hold.take_released().map(|held| held.packet), Some(3));
+        assert_eq!((hold.take_released().map(|held| held.packet), hold.released()), (None, 2));
+        assert!(hold.take_expired(99).is_none(), "it is not late");
+        hold.bring_back();
+        let out: Vec<u32> = std::iter::from_fn(|| hold.take_released()).map(|held| held.packet).collect();
+        assert_eq!((out, hold.released(), hold.len()), (vec![2, 5], 0, 1));
     }
 
     proptest! {

@@ -93,6 +93,8 @@ enum Event {
     Digests(u64, Vec<(u64, Digest)>),
     /// Where a VM or task is, is known in every worker, or cannot be told.
     Presence(AttachmentKey, Result<(), String>),
+    /// A VM or task was asked whether it is there, or could not be.
+    Asked(AttachmentKey, bool),
 }
 
 impl Nva {
@@ -305,6 +307,10 @@ impl Session {
                             self.group_on(groups::Input::InForce(at));
                         }
                         self.move_on(moves::Input::InForce(at, result));
+                        continue;
+                    }
+                    Event::Asked(at, is_sent) => {
+                        self.move_on(moves::Input::Asked(at, is_sent));
                         continue;
                     }
                     Event::Applied { extent, left_out, config } => {

@@ -5,13 +5,18 @@
 const BURST: u64 = 64;
 /// Microseconds of a second.
 const SECOND_US: u64 = 1_000_000;
+/// The most that may leave at once.
+const FULL: i64 = (BURST * SECOND_US) as i64;
+/// The most that may be owed, in the same unit.
+const OWED: i64 = i64::MAX / 4;
 
 /// A worker's pace.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     per_second: u64,
-    /// What may leave at once, in packets times microseconds of a second.
-    credit: u64,
+    /// What may leave at once, in packets times microseconds of a second; below zero after a batch that was let go
+    /// beyond it.
+    credit: i64,
     last_us: u64,
 }
 
@@ -19,7 +24,7 @@ impl Pace {
     /// So many packets a second, beyond those that come meanwhile.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
-        Pace { per_second: u64::from(per_second), credit: BURST * SECOND_US, last_us: 0 }
+        Pace { per_second: u64::from(per_second), credit: FULL, last_us: 0 }
     }
 
     /// Changes the pace.
@@ -32,14 +37,22 @@ impl Pace {
     pub fn allows(&mut self, now_us: u64, arrived: usize) -> usize {
         let passed_us = now_us.saturating_sub(self.last_us).min(SECOND_US);
         self.last_us = now_us;
-        self.credit = (self.credit + passed_us * self.per_second).min(BURST * SECOND_US);
-        arrived + (self.credit / SECOND_US) as usize
+        let earned = i64::try_from(passed_us * self.per_second).unwrap_or(FULL);
+        self.credit = self.credit.saturating_add(earned).min(FULL);
+        arrived + (self.credit.max(0) as u64 / SECOND_US) as usize
+    }
+
+    /// So many have left at once, whether the pace allowed it or not.
+    pub fn charge(&mut self, now_us: u64, packets: usize) {
+        let _ = self.allows(now_us, 0);
+        self.left(packets, 0);
     }
 
     /// So many have left, of which `arrived` came since the last call.
     pub fn left(&mut self, packets: usize, arrived: usize) {
         let packets = packets.saturating_sub(arrived) as u64;
-        self.credit = self.credit.saturating_sub(packets * SECOND_US);
+        let spent = i64::try_from(packets.saturating_mul(SECOND_US)).unwrap_or(OWED);
+        self.credit = self.credit.saturating_sub(spent).max(-OWED);
     }
 }
 
@@ -67,6 +80,22 @@ mod tests {
                 prop_assert!(gone as u64 <= most, "{gone} {most}");
             }
         }
+    }
+
+    #[test]
+    fn a_batch_beyond_the_pace_is_paid_for_before_more_leaves() {
+        let mut pace = Pace::new(100_000);
+        // Long after the last release. Four queues of a worker make room for what they may bring.
+        pace.charge(60_000_000, 256);
+        let left: usize = (0..=1_920)
+            .map(|us| {
+                let most = pace.allows(60_000_000 + us, 0);
+                pace.left(most, 0);
+                most
+            })
+            .sum();
+        assert_eq!(left, 0, "192 are paid for in 1.92 ms");
+        assert_eq!((pace.allows(60_001_930, 0), pace.allows(60_002_560, 3)), (1, 64 + 3));
     }
 
     #[test]

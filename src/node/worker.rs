@@ -4,7 +4,7 @@
 //! through bounded queues ([`Exchange`]); what does not fit there is dropped and counted.
 
 use super::exchange::{Exchange, Frame, Settings};
-use super::hold::{Held, Hold};
+use super::hold::{ASIDE, Held, Hold};
 use super::neighbour::Key;
 use super::pace::Pace;
 use super::stats::{Stats, WorkerStats};
@@ -19,7 +19,7 @@ use crate::path::{
     Pipeline, Policer, Verdict, triangle,
 };
 use crate::table::rcu::Reader;
-use crate::table::{PortId, Tables};
+use crate::table::{HoldId, PortId, Tables};
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,11 @@ const TURNS: u32 = 16;
 const TURNS_BEFORE_BACKOFF: u32 = 64;
 /// Shortest and longest sleep of the idle backoff, in microseconds.
 const BACKOFF_US: (u64, u64) = (20, 200);
-/// How long a device may refuse what was held before it is lost, in milliseconds.
+/// How long a device may refuse what was held before it is lost, in milliseconds, and with it all that the device refuses
+/// while held packets leave.
 const REFUSED_MS: u64 = 200;
+/// Packets of one queue that leave between two looks whether a device refuses some: what two queues give it is kept.
+const CHUNK: usize = BURST / 2;
 
 /// Everything that a worker needs to start.
 pub struct WorkerSetup {
@@ -97,8 +100,6 @@ struct Release {
     is_open: bool,
     /// Packets that were added behind it since some left.
     arrived: usize,
-    /// Since when a device refuses some of it, in milliseconds of the worker's clock.
-    refused_ms: Option<u64>,
 }
 
 /// A packet of a burst that waits for a resolution.
@@ -175,7 +176,7 @@ impl Worker {
                 waiting: Waiting::new(hold_packets),
                 hold_timeout_ms,
                 hold: Hold::new(setup.hold_room, hold),
-                release: Release { pace, is_open: false, arrived: 0, refused_ms: None },
+                release: Release { pace, is_open: false, arrived: 0 },
                 outcomes: Outcomes::new(),
                 looks: Looks::default(),
                 again: Vec::with_capacity(ROOM),
@@ -391,66 +392,103 @@ impl Datapath {
     /// A new snapshot, with this number: what was held for a VM or task that is not awaited any more begins to leave, so
     /// much of it that all that `queues` may receive at once finds room behind it.
     fn release(&mut self, seen: u64, queues: usize, ctx: &Ctx<'_>) {
-        self.release.is_open = !ctx.tables.moves.released.is_empty() || self.release.is_open;
-        if !self.hold.is_empty() {
-            self.hold.release(|queue| ctx.tables.moves.holds(queue));
+        self.release.is_open |= !ctx.tables.moves.released.is_empty();
+        if !self.hold.is_empty() || self.tx.kept() > 0 {
+            let begins = self.hold.release(|queue| ctx.tables.moves.holds(queue));
             self.release.is_open |= self.hold.released() > 0;
-            // What nobody waits for behind it any more leaves at once.
-            let leaves = if ctx.tables.moves.released.is_empty() { usize::MAX } else { queues * BURST };
-            self.release_up_to(leaves, ctx);
+            self.release_rest(ctx);
+            if begins {
+                let left = self.release_up_to(queues * BURST, ctx);
+                self.release.pace.charge(self.now_us(), left);
+            }
         }
         self.close_release(seen, ctx);
+    }
+
+    /// Lets all of the queues go that nothing waits behind from now on: a later packet would overtake what stays. What a
+    /// device refuses of it is lost.
+    fn release_rest(&mut self, ctx: &Ctx<'_>) {
+        let is_over = |queue| !ctx.tables.moves.releases(queue);
+        if self.hold.aside().iter().any(|queue| is_over(*queue)) {
+            if self.tx.offer_again() > 0 {
+                self.tx.give_up();
+            }
+            self.hold.bring_back();
+        }
+        while let Some((queue, _)) = self.hold.next_released(is_over) {
+            self.release_of(queue, BURST, ctx);
+        }
     }
 
     /// Lets some of what was held leave: as much as came behind it since the last time, and as the pace allows.
     #[cold]
     fn release_some(&mut self, seen: u64, ctx: &Ctx<'_>) {
-        let now_us = self.stats.started.elapsed().as_micros() as u64;
+        let now_us = self.now_us();
         if self.tx.kept() > 0 && self.tx.offer_again() > 0 {
-            let now_ms = now_us / 1000;
-            if now_ms >= *self.release.refused_ms.get_or_insert(now_ms) + REFUSED_MS {
-                self.tx.give_up();
-            }
-        } else {
-            self.release.refused_ms = None;
-            let arrived = std::mem::take(&mut self.release.arrived);
-            let most = self.release.pace.allows(now_us, arrived);
-            let left = self.release_up_to(most, ctx);
-            self.release.pace.left(left, arrived);
+            self.tx.give_up_after(REFUSED_MS, now_us / 1000);
+        }
+        if self.tx.kept() == 0 {
+            self.hold.bring_back();
+        }
+        let arrived = std::mem::take(&mut self.release.arrived);
+        let most = self.release.pace.allows(now_us, arrived);
+        let left = self.release_up_to(most, ctx);
+        self.release.pace.left(left, arrived);
+        if !self.hold.aside().is_empty() {
+            // What came behind a queue that waits for its device leaves with it.
+            self.release.arrived = arrived.saturating_sub(left);
         }
         self.close_release(seen, ctx);
     }
 
-    /// Runs so many packets through the pipeline again that were held, in order, unless a device refuses one before.
-    /// Returns their number.
+    /// Runs so many packets through the pipeline again that were held, each queue in its order, and those before others
+    /// that were released before. One whose device refuses some waits for that, and keeps no other back. Returns their
+    /// number.
     fn release_up_to(&mut self, most: usize, ctx: &Ctx<'_>) -> usize {
+        let mut left = 0;
+        while left < most && self.hold.aside().len() < ASIDE {
+            let chunk = CHUNK.min(self.tx.room()).min(most - left);
+            let Some((queue, _)) = self.hold.next_released(|_| chunk > 0) else { break };
+            let before = self.tx.kept();
+            self.tx.begin_keeping();
+            left += self.release_of(queue, chunk, ctx);
+            if self.tx.end_keeping() > before {
+                self.hold.set_aside(queue);
+            }
+        }
+        left
+    }
+
+    /// Runs the next packets of a queue that came from one port, at most `most`, through the pipeline again. Returns their
+    /// number.
+    fn release_of(&mut self, queue: HoldId, most: usize, ctx: &Ctx<'_>) -> usize {
+        let Some(port) = self.hold.port_of(queue) else { return 0 };
         let mut deadlines: ArrayVec<u64, BURST> = ArrayVec::new();
         let mut left = 0;
-        while left < most && self.hold.released() > 0 && self.tx.kept() == 0 {
-            self.tx.begin_keeping();
-            let mut port = None;
-            while left < most
-                && !deadlines.is_full()
-                && self.hold.next_port().is_some_and(|next| *port.get_or_insert(next) == next)
-            {
-                let Some(held) = self.hold.take_released() else { break };
-                left += 1;
-                if self.burst.adopt(held.packet).is_ok() {
-                    deadlines.push(held.deadline_ms);
-                }
+        while left < most.min(BURST) && self.hold.port_of(queue) == Some(port) {
+            let Some(held) = self.hold.take_released_of(queue) else { break };
+            left += 1;
+            if self.burst.adopt(held.packet).is_ok() {
+                deadlines.push(held.deadline_ms);
             }
-            self.decide_again(port.unwrap_or(PortId(0)), &mut deadlines, ctx);
-            self.tx.end_keeping();
         }
+        self.decide_again(port, &mut deadlines, ctx);
         left
     }
 
     /// Notes that nothing is left that the snapshot with this number releases, if so.
     fn close_release(&mut self, seen: u64, ctx: &Ctx<'_>) {
         if self.hold.released() == 0 && self.tx.kept() == 0 {
+            self.hold.bring_back();
+            self.tx.trust_again();
             self.release.is_open = !ctx.tables.moves.released.is_empty();
             self.own().polls.released.store(seen, std::sync::atomic::Ordering::Release);
         }
+    }
+
+    /// Microseconds since the node started.
+    fn now_us(&self) -> u64 {
+        self.stats.started.elapsed().as_micros() as u64
     }
 
     fn decide_again(&mut self, port: PortId, deadlines: &mut ArrayVec<u64, BURST>, ctx: &Ctx<'_>) {
@@ -512,6 +550,7 @@ impl Datapath {
         self.send_originated();
         self.tx.flush();
         self.tx.give_up();
+        self.hold.bring_back();
         while let Some(held) = self.hold.take_released() {
             self.lose(held.port, DropReason::HoldExpired);
         }

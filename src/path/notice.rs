@@ -5,7 +5,8 @@ use crate::table::{AttachmentKey, PortId, TenantHandle};
 use std::net::IpAddr;
 
 /// Most notices that a worker collects before the control thread gets them. More are lost and counted.
-pub const NOTICES: usize = 16;
+/// An answer of each packet of a burst finds room.
+pub const NOTICES: usize = 64;
 
 /// How a VM or task shows that it is there (VMM draft §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,10 +35,12 @@ enum Class {
     Question,
     /// A task that does.
     TaskQuestion,
+    /// A tenant that says that an address of its own is there, as this node asked. Nobody's messages spend of it.
+    Presence,
 }
 
 /// Messages of one port and worker, by class: of the neighbours that share a bucket, or of one tenant.
-const RATES: [Rate; 7] = [
+const RATES: [Rate; 8] = [
     Rate::new(20, 8),
     Rate::new(20, 8),
     Rate::new(10, 4),
@@ -46,6 +48,7 @@ const RATES: [Rate; 7] = [
     Rate::new(200, 32),
     Rate::new(50, 32),
     Rate::new(50, 32),
+    Rate::new(20, 16),
 ];
 
 /// Messages of all tenants of one port and worker.
@@ -53,6 +56,10 @@ const TENANTS: Rate = Rate::new(1000, 64);
 
 /// Questions of all tenants and tasks of one port and worker.
 const QUESTIONS: Rate = Rate::new(500, 64);
+
+/// Answers of all tenants of one port and worker: more than the node asks for in a second (`moves.scan_per_second`), and
+/// than it asks for at once.
+const PRESENCES: Rate = Rate::new(20_000, 2_000);
 
 /// Buckets of one class and port. A hash picks that of a neighbour; others have one. Each tenant has its own.
 const BUCKETS: usize = 64;
@@ -81,6 +88,11 @@ impl Bucket {
         Bucket { port: packet.port, class, place }
     }
 
+    /// The bucket of an answer of a tenant for an address of its own.
+    pub(super) fn of_presence(packet: &Packet<'_>, who: Policed) -> Self {
+        Bucket { port: packet.port, class: Class::Presence, place: usize::from(who.slot) }
+    }
+
     /// The bucket of a packet of a tenant or of somebody else.
     pub(super) fn of(packet: &Packet<'_>, who: Option<Policed>, ctx: &Ctx<'_>) -> Self {
         let (class, place) = match who {
@@ -104,6 +116,10 @@ pub(super) struct Punts {
     questions_by_tenant: Vec<u64>,
     /// Questions of all by port.
     questions: Vec<u64>,
+    /// Answers of each tenant, by slot.
+    presences_by_tenant: Vec<u64>,
+    /// Answers of all by port.
+    presences: Vec<u64>,
 }
 
 impl Default for Punts {
@@ -114,6 +130,8 @@ impl Default for Punts {
             spent_by_tenants: vec![0; MAX_PORTS],
             questions_by_tenant: vec![0; MAX_TENANTS],
             questions: vec![0; MAX_PORTS],
+            presences_by_tenant: vec![0; MAX_TENANTS],
+            presences: vec![0; MAX_PORTS],
         }
     }
 }
@@ -126,6 +144,7 @@ impl Punts {
         let own = match class {
             Class::Tenant => self.spent_by_tenant.get_mut(place),
             Class::Question => self.questions_by_tenant.get_mut(place),
+            Class::Presence => self.presences_by_tenant.get_mut(place),
             _ => self.spent.get_mut(at).map(|spent| &mut spent[class as usize][place % BUCKETS]),
         };
         if !own.is_some_and(|own| RATES[class as usize].spend(own, (1, 1), ctx.now_ms)) {
@@ -134,6 +153,7 @@ impl Punts {
         let (all, rate) = match class {
             Class::Tenant => (self.spent_by_tenants.get_mut(at), TENANTS),
             Class::Question | Class::TaskQuestion => (self.questions.get_mut(at), QUESTIONS),
+            Class::Presence => (self.presences.get_mut(at), PRESENCES),
             Class::Confirmation | Class::Answer | Class::Claim | Class::Other => return true,
         };
         all.is_some_and(|all| rate.spend(all, (1, 1), ctx.now_ms))
@@ -316,6 +336,35 @@ mod tests {
         }
         assert!((100..=140).contains(&passed[0]) && (1000..=1070).contains(&passed[2]), "{passed:?}");
         assert_eq!((passed[1], passed[3], passed[4]), (10, 10, 20));
+    }
+
+    #[test]
+    fn no_flood_of_tenants_makes_a_neighbour_silent_that_answers() {
+        let tables = tables();
+        let mut punts = Punts::default();
+        let mut passed = [0; 3];
+        for now_ms in 0..1000 {
+            let ctx = Ctx { tables: &tables, now_ms };
+            let mut take = |slot: u16, answers: bool| {
+                let mut room = answer(KNOWN, 7, Some(KNOWN));
+                let end = room.len() as u16;
+                let packet = Packet::new(&mut room, 0, end, PortId(0));
+                let who = Policed { slot, quarantined: false };
+                let bucket = match answers {
+                    true => Bucket::of_presence(&packet, who),
+                    false => Bucket::of(&packet, Some(who), &ctx),
+                };
+                u32::from(punts.take(bucket, &ctx))
+            };
+            // Many announce themselves, and a hundred say unasked that they are there.
+            passed[0] += (1000..1064).map(|slot| take(slot, false)).sum::<u32>();
+            passed[1] += (2000..2100).map(|slot| take(slot, true)).sum::<u32>();
+            if now_ms % 100 == 0 {
+                passed[2] += take(3, true);
+            }
+        }
+        assert!(passed[0] <= 1_070 && passed[1] <= 3_700, "{passed:?}");
+        assert_eq!(passed[2], 10);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Move {
 }
 
 pub fn tunnels(to: u16, from: u16) -> Tunnels {
-    Tunnels { to: vtep(to), from: vec![vtep(from)] }
+    Tunnels { to: vtep(to), from: vec![vtep(from)], copies: false }
 }
 
 pub fn departure(from: u16, to: u16, in_flight: Option<InFlight>) -> Departure {

@@ -250,10 +250,7 @@ impl Control {
                 Answer::Provision(())
             }
             Request::Presence(at, presence) => return self.accept_presence(at, presence, id),
-            Request::Probe(at) => {
-                self.probe(at);
-                Answer::Probe(())
-            }
+            Request::Probe(at) => Answer::Probe(self.probe(at)),
             Request::Digests => Answer::Digests(self.rib.digests()),
             Request::FoundMac(network, mac, identifiers) => {
                 self.answer_found(network, mac, &identifiers);

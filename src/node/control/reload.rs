@@ -77,6 +77,7 @@ impl Control {
         self.effects.push(Effect::Config(config.clone()));
         self.check_tenants(self.now_ms());
         self.configure_groups(self.now_ms());
+        self.scan_configured();
         self.solicit_new_neighbours();
         // Before the next snapshot is published: workers read their settings when they take it.
         self.effects.push(Effect::Settings(settings(&config, self.workers)));

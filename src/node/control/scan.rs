@@ -8,6 +8,7 @@ use crate::node::events::EventKind;
 use crate::node::rib::attachment_key;
 use crate::node::scan::{Binding, Finding};
 use crate::table::AttachmentKey;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses of one attachment that are asked for, at most.
@@ -23,8 +24,6 @@ impl Control {
         if interval_ms > 0 && now_ms >= self.scan_begun_ms + interval_ms {
             self.scan_begun_ms = now_ms;
             let bindings: Vec<Binding> = self.bindings(|_| true).collect();
-            let rib = &self.rib;
-            self.scan.retain(|(at, _)| rib.attachment_at(*at).is_some());
             self.scan.begin(bindings, now_ms);
         }
         if self.scan.is_idle() {
@@ -32,9 +31,24 @@ impl Control {
         }
         let (asked, found) = self.scan.step(now_ms, moves.scan_per_second);
         for (at, address) in asked {
-            self.ask(at, address);
+            let _ = self.ask(at, address);
         }
         found.into_iter().for_each(|finding| self.tell_finding(finding));
+    }
+
+    /// The configuration is another one: nobody is asked for an address, or shown as silent at one, that is bound to it no
+    /// more.
+    pub(super) fn scan_configured(&mut self) {
+        let bound: BTreeSet<Binding> = self
+            .config
+            .attachments
+            .iter()
+            .flat_map(|it| {
+                let all = addresses(it, &self.config.sir_domains);
+                all.into_iter().map(|address| (attachment_key(it), address))
+            })
+            .collect();
+        self.scan.retain(|binding| bound.contains(binding));
     }
 
     /// Somebody has left: are the others still there?
@@ -53,16 +67,16 @@ impl Control {
         }
     }
 
-    /// Asks the VM or task of an attachment that moves whether it is there, once in each family.
-    pub(super) fn probe(&mut self, at: AttachmentKey) {
+    /// Asks the VM or task of an attachment that moves whether it is there, once in each family. Says whether it was asked.
+    pub(super) fn probe(&mut self, at: AttachmentKey) -> bool {
         let now_ms = self.now_ms();
         self.probed.retain(|_, until_ms| now_ms < *until_ms);
         self.probed.insert(at, now_ms + PROBED_MS);
-        let Some(attachment) = self.rib.attachment_at(at) else { return };
+        let Some(attachment) = self.rib.attachment_at(at) else { return false };
         let all = addresses(attachment, &self.config.sir_domains);
         let first = |is_v4: bool| all.iter().find(|address| address.is_ipv4() == is_v4).copied();
         let (v4, v6) = (first(true), first(false));
-        v4.into_iter().chain(v6).for_each(|address| self.ask(at, address));
+        v4.into_iter().chain(v6).fold(false, |asked, address| self.ask(at, address) || asked)
     }
 
     /// The addresses of attachments that are here, on links that are up.
@@ -78,9 +92,12 @@ impl Control {
         })
     }
 
-    fn ask(&mut self, at: AttachmentKey, address: IpAddr) {
+    /// Says whether there was a way to ask.
+    fn ask(&mut self, at: AttachmentKey, address: IpAddr) -> bool {
         let frame = ask::question(at, address, self.publisher.current());
+        let asks = frame.is_some();
         frame.into_iter().for_each(|frame| self.send(frame));
+        asks
     }
 
     fn tell_finding(&mut self, finding: Finding) {

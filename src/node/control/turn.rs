@@ -360,7 +360,7 @@ pub enum Answer {
     /// Whether it is in force, or why not.
     Presence(Result<(), PresenceRefused>),
     /// It was heard.
-    Probe(()),
+    Probe(bool),
 }
 
 /// What the pending updates wait for.

@@ -38,6 +38,8 @@ pub(crate) enum Input {
     Seen(AttachmentKey, path::Sign),
     /// A VM or task that was asked whether it is there answered.
     Answered(AttachmentKey),
+    /// What [`Effect::Probe`] wanted asked was asked, or could not be.
+    Asked(AttachmentKey, bool),
     /// The link of a port came up or went down.
     Link(PortId, bool),
     /// What an [`Effect::Presence`] gave is in force in every worker, or is refused.
@@ -120,7 +122,7 @@ impl Parts {
                     // There is no session to say it in. It is said again.
                     Effect::Say(id, _) => self.parts.get_mut(&id).into_iter().for_each(Part::says_again),
                     // Nobody answers before the first packet. It is asked again.
-                    Effect::Probe(_) => {}
+                    Effect::Probe(at) => inputs.push(Input::Asked(at, false)),
                 }
             }
         }
@@ -168,6 +170,10 @@ impl Parts {
             Input::Answered(at) => {
                 let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
                 parts.for_each(|part| part.probe.answered());
+            }
+            Input::Asked(at, is_sent) => {
+                let parts = self.parts.values_mut().filter(|part| part.at == Some(at));
+                parts.for_each(|part| part.probe.asked(is_sent, now_ms));
             }
             Input::Link(port, true) => _ = self.down.remove(&port),
             Input::Link(port, false) => _ = self.down.entry(port).or_insert(now_ms),

@@ -21,9 +21,12 @@ impl Session {
 
     /// Has a VM or task asked whether it is there.
     fn probe(&self, at: AttachmentKey) {
-        let handle = self.handle.clone();
-        // It is asked again if the node is too busy.
-        tokio::spawn(async move { handle.ask(|answer| Request::Probe(at, answer)).await.ok() });
+        let (handle, events) = (self.handle.clone(), self.events.0.clone());
+        tokio::spawn(async move {
+            // Otherwise the node is too busy, or shutting down.
+            let is_sent = handle.ask(|answer| Request::Probe(at, answer)).await.unwrap_or(false);
+            let _ = events.send(Event::Asked(at, is_sent)).await;
+        });
     }
 
     /// The same; gives what the client is to learn.

@@ -123,6 +123,8 @@ pub struct Rib {
     /// What becomes of packets in flight, unless a move says otherwise.
     in_flight: InFlight,
     tells_departed: bool,
+    /// How long a full queue of held packets takes to leave by its pace.
+    release_ms: u64,
     path_mtus: path_mtu::PathMtus,
     /// The largest number of networks with their own counters.
     counted: u16,
@@ -189,6 +191,7 @@ impl Rib {
             presences: Presences::default(),
             in_flight: config.moves.in_flight,
             tells_departed: config.moves.departed == Departed::Icmp,
+            release_ms: config.moves.release_ms(),
             path_mtus: path_mtu::PathMtus::default(),
             counted: config.counted_networks(),
             counters: HashMap::new(),

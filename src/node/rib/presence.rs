@@ -57,7 +57,7 @@ impl Known {
     }
 }
 
-/// How long what was held may take to leave. Then all the rest goes at once.
+/// How much longer than by its pace what was held may take to leave. Then all the rest goes at once.
 const RELEASE_MS: u64 = 1_000;
 
 /// All attachments that move.
@@ -79,10 +79,12 @@ impl Presences {
         self.all.get(&key).is_some_and(is_away)
     }
 
-    /// Whether an attachment gets copies of packets to groups: it is here, or they go on to its new node.
+    /// Whether an attachment gets copies of packets to groups: it is here and they do not come through its tunnel, or they
+    /// go on to its new node.
     pub(super) fn gets_copies(&self, key: AttachmentKey) -> bool {
         self.all.get(&key).is_none_or(|known| match &known.presence {
-            Presence::Here(_) => true,
+            // Not twice.
+            Presence::Here(tunnels) => !tunnels.copies,
             Presence::Expected(_) => false,
             Presence::Departed(departure) => departure.tunnel.is_some() && !known.over,
         })
@@ -196,10 +198,10 @@ impl Rib {
     /// What was held has left all workers, if `all` says so; otherwise ends only what takes too long. From the next
     /// snapshot on, nothing waits behind it.
     pub fn end_releases(&mut self, all: bool) {
-        let now_ms = self.now_ms;
+        let (now_ms, longest_ms) = (self.now_ms, RELEASE_MS + self.release_ms);
         let mut ended = Vec::new();
         self.presences.all.retain(|key, known| {
-            if known.released_ms.is_some_and(|since_ms| all || now_ms >= since_ms + RELEASE_MS) {
+            if known.released_ms.is_some_and(|since_ms| all || now_ms >= since_ms + longest_ms) {
                 known.released_ms = None;
                 ended.push(*key);
                 return known.presence != Presence::default() && !known.is_over;
@@ -267,7 +269,7 @@ impl Render<'_> {
             let behind = known.released();
             moves.released.extend(behind);
             if let Some(vni) = vni.filter(|_| !known.tunnels.from.is_empty()) {
-                let Tunnels { to, from } = known.tunnels.clone();
+                let Tunnels { to, from, .. } = known.tunnels.clone();
                 let network = attachment.network.map(NetworkId);
                 moves.ends.push(TunnelEnd { vni, mac: key.mac, to, from, network, then, behind });
             }

@@ -90,6 +90,7 @@ impl Rib {
         self.translation = config.translation;
         self.in_flight = config.moves.in_flight;
         self.tells_departed = config.moves.departed == Departed::Icmp;
+        self.release_ms = config.moves.release_ms();
         self.networks = config.virtual_networks.clone();
         self.give_slots();
         self.policies = config.policies.clone();

@@ -52,6 +52,12 @@ pub(in crate::path) fn decide(
         Kind::ReverseRequest | Kind::ReverseReply => LimitKind::Rarp,
         Kind::Request | Kind::Reply | Kind::Gratuitous => LimitKind::Arp,
     };
+    if kind == Kind::Reply {
+        // Whatever else it sends, whoever is there is not silent.
+        let at = AttachmentKey { port: packet.port, vlan: from.vlan, mac: from.mac };
+        let address = IpAddr::V4(Ipv4Addr::from(message.sender));
+        policer.answered(Notice::Answered { at, address }, Bucket::of_presence(packet, who), ctx);
+    }
     if let Err(over) = policer.pass(who, limit, ctx) {
         return Verdict::Drop(over);
     }
@@ -81,12 +87,7 @@ pub(in crate::path) fn decide(
                 None => Verdict::Drop(DropReason::ArpNotForUs),
             }
         }
-        Kind::Reply => {
-            let at = AttachmentKey { port: packet.port, vlan: from.vlan, mac: from.mac };
-            let address = IpAddr::V4(Ipv4Addr::from(message.sender));
-            policer.answered(Notice::Answered { at, address }, Bucket::of(packet, Some(who), ctx), ctx);
-            Verdict::Drop(DropReason::ArpNotForUs)
-        }
+        Kind::Reply => Verdict::Drop(DropReason::ArpNotForUs),
         // Only this node tells tenants their addresses.
         Kind::ReverseReply => Verdict::Drop(DropReason::TenantRarp),
     }

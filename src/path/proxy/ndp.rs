@@ -87,16 +87,6 @@ fn answered(
         Message::Advertisement { target, solicited, .. }
             if meta.from.is_some() && (solicited || ipv6::is_link_local(target)) =>
         {
-            if let Some(mac) = ethernet::source(packet.frame()).filter(|_| !ipv6::is_link_local(target)) {
-                let vlan = ethernet::parse(packet.frame()).map_or(0, |link| link.vlan);
-                let at = AttachmentKey { port: packet.port, vlan, mac };
-                let address = IpAddr::V6(Ipv6Addr::from(target));
-                policer.answered(
-                    Notice::Answered { at, address },
-                    Bucket::of(packet, meta.policed, ctx),
-                    ctx,
-                );
-            }
             Verdict::Drop(DropReason::NdNotForUs)
         }
         Message::Advertisement { .. } => Verdict::Punt,
@@ -162,6 +152,14 @@ fn of_tenant(
                 conflict(meta, target, policer, ctx);
             }
             return Err(DropReason::SpoofedSource);
+        }
+        // Whatever else it sends, whoever is there is not silent.
+        if let (Some(mac), Message::Advertisement { solicited: true, .. }) = (mac, message)
+            && !ipv6::is_link_local(target)
+        {
+            let (at, address) =
+                (AttachmentKey { port: packet.port, vlan, mac }, IpAddr::V6(Ipv6Addr::from(target)));
+            policer.answered(Notice::Answered { at, address }, Bucket::of_presence(packet, who), ctx);
         }
     }
     policer.pass(who, if probe { LimitKind::Dad } else { LimitKind::Nd }, ctx)

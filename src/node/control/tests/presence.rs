@@ -33,7 +33,7 @@ fn at(vlan: u16, mac: Mac) -> AttachmentKey {
 }
 
 fn expected() -> Presence {
-    Presence::Expected(Tunnels { to: OWN, from: vec![NEXT] })
+    Presence::Expected(Tunnels { to: OWN, from: vec![NEXT], copies: false })
 }
 
 fn departed(in_flight: Option<InFlight>, until_ms: u64) -> Presence {
@@ -212,6 +212,34 @@ fn vmm_4_2_when_one_has_left_those_that_stay_are_asked_and_whoever_is_silent_is_
 }
 
 #[test]
+fn who_has_an_address_no_more_is_not_silent_at_it() {
+    const STAYS: &str = "moves: {scan_interval_s: 0}\n";
+    let mut bench = Bench::with(&format!("{SITE}{ATTACHED}{STAYS}"));
+    bench.turn(1_000);
+    let _ = bench.set(at(0, VM), departed(None, 900_000));
+    for now_ms in (2_000..9_000).step_by(100) {
+        bench.turn(now_ms);
+    }
+    let silent = |bench: &Bench| {
+        let views = bench.control.attachment_views();
+        views.into_iter().flat_map(|view| view.silent).map(|it| it.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(silent(&bench), ["10.0.0.6", "10.0.0.6", "2001:db8:dddd:0:2000::9"]);
+    // One of them has another address now, and the task is no more.
+    let text = format!("{SITE}{ATTACHED}{STAYS}").replacen("[10.0.0.6]", "[10.0.0.7]", 1);
+    let without: String = text.split_inclusive('\n').filter(|line| !line.contains("2000::9")).collect();
+    std::fs::write(&bench.control.path, without).unwrap();
+    let id = bench.request(Request::Reload);
+    let loaded = bench.load();
+    bench.input(9_000, loaded);
+    for _ in 0..4 {
+        bench.turn(9_000);
+    }
+    assert!(bench.reloaded(id).is_some_and(|result| result.is_ok()));
+    assert_eq!(silent(&bench), ["10.0.0.6"]);
+}
+
+#[test]
 fn vmm_10_all_are_asked_from_time_to_time() {
     let mut bench = Bench::with(&format!("{SITE}{ATTACHED}moves: {{scan_interval_s: 60}}\n"));
     bench.turn(0);
@@ -272,7 +300,7 @@ fn what_comes_waits_behind_what_was_held_until_that_has_left_every_worker() {
         bench.turn(now_ms);
         assert!(waits(&bench));
     }
-    bench.turn(3_020);
+    bench.turn(3_040);
     assert!(!waits(&bench));
 }
 

@@ -306,7 +306,7 @@ impl Part {
     /// The tables are told this.
     pub(super) fn order(&mut self, presence: Presence, now_ms: u64) {
         if let Presence::Here(tunnels) | Presence::Expected(tunnels) = &presence {
-            self.opened = tunnels.clone();
+            self.opened = Tunnels { copies: false, ..tunnels.clone() };
         }
         (self.ordered, self.ordered_ms, self.is_in_force, self.refused) = (presence, now_ms, false, None);
     }
@@ -316,7 +316,7 @@ impl Part {
         use MoveState::{Aborting, Detached, Draining, Prepared, Preparing, Spreading};
         match (self.told.role, self.told.state) {
             (Role::New, Preparing | Prepared | Detached) if self.is_served() => {
-                Presence::Here(self.tunnels())
+                Presence::Here(self.tunnels_with_copies())
             }
             (Role::New, Preparing | Prepared | Detached) => Presence::Expected(self.tunnels()),
             (Role::New, Spreading | Draining) => Presence::Here(self.tunnels()),
@@ -358,10 +358,21 @@ impl Part {
     }
 
     fn tunnels(&self) -> Tunnels {
-        self.ends().map(|(own, peer)| Tunnels { to: own, from: vec![peer] }).unwrap_or_default()
+        self.ends()
+            .map(|(own, peer)| Tunnels { to: own, from: vec![peer], copies: false })
+            .unwrap_or_default()
     }
 
-    /// The tunnels of this move, and those of the move before, which may not be over: its old node sends on through them.
+    /// The same before everybody else hears that it is here: the old NVE gets the copies for it, and sends them on.
+    fn tunnels_with_copies(&self) -> Tunnels {
+        let tunnels = self.tunnels();
+        let copies = !tunnels.from.is_empty()
+            && matches!(self.told.in_flight, InFlight::Auto | InFlight::Tunnel)
+            && !self.told.overdue;
+        Tunnels { copies, ..tunnels }
+    }
+
+    /// The tunnels of this move, and those of the one before, which may not be over: its old node sends on through them.
     fn tunnels_and_before(&self) -> Tunnels {
         let mut tunnels = self.tunnels();
         if tunnels.from.is_empty() {

@@ -71,7 +71,7 @@ fn at() -> AttachmentKey {
 }
 
 fn tunnels() -> Tunnels {
-    Tunnels { to: OWN, from: vec![PEER] }
+    Tunnels { to: OWN, from: vec![PEER], copies: false }
 }
 
 fn departed(until_ms: u64, in_flight: crate::mapping::InFlight, may_send: bool) -> Presence {
@@ -100,6 +100,10 @@ impl Node {
             effects.into_iter().partition(|effect| matches!(effect, Effect::Probe(_)));
         assert!(asked.iter().all(|effect| *effect == Effect::Probe(at())));
         self.2.extend(asked.iter().map(|_| self.1));
+        if !asked.is_empty() {
+            // The control thread has it asked at once.
+            assert_eq!(self.0.step(self.1, Input::Asked(at(), true)), []);
+        }
         rest
     }
 
@@ -135,12 +139,13 @@ fn what_is_expected_is_never_here_before_it_arrives() {
     assert_eq!(node.is_told(Role::New, MoveState::Detached), []);
     let arrived = node.learns(Input::Seen(at(), path::Sign::Reverse));
     // Nobody else serves it: what was held is delivered, and its identifiers are not the node's yet.
-    let here = Effect::Presence(at(), Presence::Here(tunnels()));
+    let here = Effect::Presence(at(), Presence::Here(Tunnels { copies: true, ..tunnels() }));
     assert_eq!(arrived, [here, Effect::Say(MoveId(9), Sight::Arrived(Sign::Rarp))]);
     assert_eq!(node.0.not_here().len(), 1);
     assert_eq!(node.learns(Input::Seen(at(), path::Sign::Frame)), []);
-    // Only the authority makes them so.
-    assert_eq!(node.is_told(Role::New, MoveState::Spreading), []);
+    // Only the authority makes them so. From then on copies to groups come here.
+    let committed = node.is_told(Role::New, MoveState::Spreading);
+    assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
     assert!(node.0.not_here().is_empty());
     // It never goes, whichever word comes first.
     assert_eq!(node.in_force(), []);
@@ -185,7 +190,7 @@ fn a_mute_one_is_asked_while_it_is_expected_and_its_link_is_up_and_its_answer_is
     }
     assert_eq!(std::mem::take(&mut node.2), [100, 150, 250]);
     let arrived = node.learns(Input::Seen(at(), path::Sign::Answer));
-    let here = Effect::Presence(at(), Presence::Here(tunnels()));
+    let here = Effect::Presence(at(), Presence::Here(Tunnels { copies: true, ..tunnels() }));
     assert_eq!(arrived, [here, Effect::Say(MoveId(9), Sight::Arrived(Sign::Probe))]);
     node.1 = 9_000;
     let _ = node.learns(Input::Tick(0));
