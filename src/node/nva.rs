@@ -12,6 +12,7 @@ mod mappings;
 pub(crate) mod moves;
 mod moving;
 mod revocation;
+mod stream;
 
 pub use keeper::Before;
 
@@ -20,22 +21,17 @@ use super::exchange::Exchange;
 use super::handle::{ControlHandle, Gone, Request};
 use super::identifiers::Identifiers;
 use super::stats::Stats;
-use crate::config::{
-    self, AfterGrace, Config, Nva as Authorities, NvaEndpoint, NvaMode, RefusedEntry, TlsFiles,
-};
+use crate::config::{self, AfterGrace, Config, Nva as Authorities, NvaMode, RefusedEntry};
 use crate::ila::Identifier;
 use crate::mapping::{Digest, Origin, Presence};
 use crate::nva::client::{Client, Effect, Extent, Grace, Input, News, Objects};
-use crate::nva::codec::{read_down_and_count, write_up};
+use crate::nva::codec::write_up;
 use crate::nva::message::{Down, FoundMac, Modes, Told, Triangle};
 use crate::nva::mirror::Update;
 use crate::nva::model::{Binding, Key, Known, Network};
-use crate::nva::v1::{self, nva_client::NvaClient};
+use crate::nva::v1;
 use crate::path::{self, Miss};
 use crate::table::AttachmentKey;
-use crate::tls::client::Peer;
-use crate::tls::connect::connect_without;
-use crate::tls::{Identity, Role};
 use behind::Behind;
 use groups::Members;
 use keeper::{Keeper, LastLive, Notes, live_now};
@@ -45,25 +41,19 @@ use moves::Parts;
 use moving::tell_presences;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use stream::{WAITING, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
 /// Time between two looks for what workers tell: for misses, in the modes that ask, and for triangular packets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-/// Messages of a stream that wait, each way.
-const WAITING: usize = 1_024;
-/// Largest message in bytes.
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// What of the wishes of operators is in force: the state of the registry that they show, and what is refused.
 type InForce = (Known, Vec<RefusedEntry>);
@@ -649,57 +639,4 @@ async fn hand_over(mut objects: watch::Receiver<Arc<Objects>>, handle: ControlHa
             return;
         }
     }
-}
-
-/// One stream, from the connection to its end.
-async fn stream(
-    endpoint: &NvaEndpoint,
-    (tls, list): (Option<&TlsFiles>, Option<&Path>),
-    node: &str,
-    number: u64,
-    (events, stats): (&mpsc::Sender<Event>, &Arc<Stats>),
-) -> Result<(), String> {
-    let failed = |why: &dyn std::fmt::Display| why.to_string();
-    let is_own = |identity: &Identity| {
-        let is_own = identity.role() == Role::Nve && identity.name() == node;
-        is_own
-            .then_some(())
-            .ok_or_else(|| format!("it is of {identity}, and this node is the NVE {node}; name another one"))
-    };
-    let peer = Peer::default();
-    let revoked = revocation::read(list, stats).map_err(|why| failed(&why))?;
-    let channel = connect_without(endpoint, tls, is_own, (revoked, peer.clone())).await?;
-    let list = list.map(Path::to_owned);
-    let session = session(channel, number, (events, stats));
-    tokio::select! {
-        ended = session => ended,
-        why = revocation::is_revoked(peer, list, stats.clone()) => Err(why),
-    }
-}
-
-/// A session over a connection, to its end.
-async fn session(
-    channel: Channel,
-    number: u64,
-    (events, stats): (&mpsc::Sender<Event>, &Stats),
-) -> Result<(), String> {
-    let failed = |why: &dyn std::fmt::Display| why.to_string();
-    let mut client = NvaClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let (up, ups) = mpsc::channel(WAITING);
-    let gone = |_| "the node is shutting down".to_owned();
-    // The authority answers once the stream is there, and the first message may come before.
-    events.send(Event::Opened(number, up)).await.map_err(gone)?;
-    let mut downs = client.session(ReceiverStream::new(ups)).await.map_err(|why| failed(&why))?.into_inner();
-    while let Some(message) = downs.message().await.map_err(|why| failed(&why))? {
-        let mut odd = 0;
-        let down = read_down_and_count(message, &mut odd).map_err(|why| failed(&why))?;
-        if odd > 0 {
-            stats.nva.left_out(odd);
-            tracing::error!(mappings = odd, "mappings of the authority cannot be read, and are left out");
-        }
-        events.send(Event::Down(number, down)).await.map_err(gone)?;
-    }
-    Ok(())
 }
