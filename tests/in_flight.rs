@@ -9,7 +9,9 @@ mod site;
 mod support;
 
 use flight::*;
-use ilagate::mapping::{Change, Departure, InFlight, LocatorChoice, MappingRecord, MappingTarget, Presence};
+use ilagate::mapping::{
+    Change, Departure, InFlight, LocatorChoice, MappingRecord, MappingTarget, Presence, Tunnels,
+};
 use ilagate::net::{Mac, arp, ipv4};
 use ilagate::path::{DropReason, Notice, Sign};
 use proptest::prelude::*;

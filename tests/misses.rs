@@ -142,8 +142,9 @@ fn what_goes_to_who_is_expected_here_is_held_and_asked_for_and_then_goes_where_t
         let target = MappingTarget::Locators(vec![choice]);
         host.apply(Change::Upsert(MappingRecord { domain: 0, identifier, target }));
         assert_eq!(host.receive(ACCESS, &frame), (Verdict::Forward(FABRIC), Vec::new()));
-        // And once it is here, it is delivered here.
+        // And once it is here, and what was held has left, it is delivered here.
         host.rib.set_presence(at, Presence::default()).unwrap();
+        host.rib.end_releases(true);
         host.tables = host.rib.compile();
         assert_eq!(host.receive(ACCESS, &frame), (Verdict::Forward(ACCESS), Vec::new()));
     }
