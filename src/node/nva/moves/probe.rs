@@ -142,7 +142,7 @@ mod tests {
         });
         assert_eq!((unsent.len(), probe.is_silent()), (19, false));
         // The node stood still after the last question: what came meanwhile is heard before anybody is silent.
-        let sent = asked(&mut probe, 30_000..30_700, |probe, now_ms| {
+        let sent = asked(&mut probe, 30_000..30_450, |probe, now_ms| {
             let asks = probe.watches(3, now_ms);
             probe.asked(true, now_ms);
             asks

@@ -371,10 +371,12 @@ fn what_arrives_while_nobody_can_say_so_is_here_after_a_second() {
     node.1 = 1_099;
     assert_eq!(node.learns(Input::Tick(0)), []);
     node.1 = 1_100;
-    assert_eq!(node.learns(Input::Tick(0)), [Effect::Presence(at(), Presence::Here(tunnels()))]);
-    // It stays so until the authority says what is.
+    let here = Presence::Here(Tunnels { copies: true, ..tunnels() });
+    assert_eq!(node.learns(Input::Tick(0)), [Effect::Presence(at(), here)]);
+    // It stays so until the authority says what is. Then copies to groups come here.
     node.1 = 9_000;
-    assert_eq!(node.is_told(Role::New, MoveState::Spreading), []);
+    let committed = node.is_told(Role::New, MoveState::Spreading);
+    assert_eq!(committed, [Effect::Presence(at(), Presence::Here(tunnels()))]);
 }
 
 #[test]
@@ -463,7 +465,7 @@ fn design_6_a_node_that_starts_in_the_middle_of_a_move_knows_its_part_at_once_an
     node.1 = 1_500;
     let _ = node.learns(Input::Tick(0));
     let (mut again, presences, _) = started_again(node, 100, wanted(false, 1));
-    assert_eq!(presences, [(at(), Presence::Here(tunnels()))]);
+    assert_eq!(presences, [(at(), Presence::Here(Tunnels { copies: true, ..tunnels() }))]);
     assert_eq!(again.learns(Input::Config(config(true))), says(Sight::Arrived(Sign::Frame)));
 }
 
