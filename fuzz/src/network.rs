@@ -130,7 +130,7 @@ fn move_some(rib: &mut Rib) {
     let tunnel = Some(TunnelEnds { from: own, to: other });
     for (port, mac, presence) in [
         (3, 0x20, departed(tunnel, InFlight::Auto)),
-        (3, 0x21, Presence::Expected(Tunnels { to: own, from: vec![other] })),
+        (3, 0x21, Presence::Expected(Tunnels { to: own, from: vec![other], copies: false })),
         (2, 0x0c, departed(None, InFlight::Retranslate)),
     ] {
         let at = AttachmentKey { port: PortId(port), vlan: 0, mac: Mac([2, 0, 0, 0, 0, mac]) };

@@ -171,7 +171,7 @@ async fn serve_control(mut fake: Fake, config: Arc<Config>, mut queue: mpsc::Rec
             Request::HeldIn(_, answer) => drop(answer.send(Vec::new())),
             Request::Presence(_, _, answer) => drop(answer.send(Ok(()))),
             Request::FoundMac(_, _, _, answer) => drop(answer.send(())),
-            Request::Probe(_, answer) => drop(answer.send(())),
+            Request::Probe(_, answer) => drop(answer.send(true)),
             Request::Stop => return,
         }
     }

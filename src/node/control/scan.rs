@@ -75,8 +75,11 @@ impl Control {
         let Some(attachment) = self.rib.attachment_at(at) else { return false };
         let all = addresses(attachment, &self.config.sir_domains);
         let first = |is_v4: bool| all.iter().find(|address| address.is_ipv4() == is_v4).copied();
-        let (v4, v6) = (first(true), first(false));
-        v4.into_iter().chain(v6).fold(false, |asked, address| self.ask(at, address) || asked)
+        let mut is_asked = false;
+        for address in [first(true), first(false)].into_iter().flatten() {
+            is_asked |= self.ask(at, address);
+        }
+        is_asked
     }
 
     /// The addresses of attachments that are here, on links that are up.

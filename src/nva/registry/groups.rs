@@ -10,6 +10,9 @@ use crate::nva::mobility::Moment;
 use crate::nva::model::{Choice, Key, MAX_LOCATORS, Object, ObjectKey, Transaction};
 use std::collections::BTreeSet;
 
+/// Names of groups that fail over, and why.
+pub(in crate::nva) type Failovers = Vec<(String, Cause)>;
+
 /// Identifiers of an attachment with a group, at most: they go to another member in one transaction.
 const MAX_KEYS: usize = 64;
 /// Members of a group, at most: each may have a locator in a mapping.
@@ -315,11 +318,11 @@ impl Registry {
     /// over, and those that were not judged.
     pub(in crate::nva) fn judge_failovers(
         &self,
-        wanted: Vec<(String, Cause)>,
+        wanted: Failovers,
         (is_lost, takes): (IsLost<'_>, Takes<'_>),
         most: usize,
         unix_ms: u64,
-    ) -> (Transaction, Vec<(String, Cause)>, Vec<(String, Cause)>) {
+    ) -> (Transaction, Failovers, Failovers) {
         let (mut changed, mut done, mut rest) = (Changed::default(), Vec::new(), Vec::new());
         for (name, cause) in wanted {
             if changed.len() > 0 && changed.len() + GROUP_WRITES > most {

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A transaction, and the revision of etcd after it.
-    Transaction(Whole, i64),
+    Transaction(Box<Whole>, i64),
     /// An NVE has no session any more.
     Left(String),
     /// All NVEs with a session at this authority have applied what they are waited for up to this revision; none: it is gone.
@@ -76,7 +76,7 @@ impl Assembler {
                 Some(head) => {
                     let transaction = std::mem::take(&mut self.transaction);
                     let opened = std::mem::take(&mut self.opened);
-                    Item::Transaction(Whole { head, transaction, opened }, self.revision)
+                    Item::Transaction(Box::new(Whole { head, transaction, opened }), self.revision)
                 }
                 None => Item::Damaged("a head that this release cannot read".to_owned()),
             }),

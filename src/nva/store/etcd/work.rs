@@ -378,7 +378,8 @@ impl Work {
 
     async fn learn(&mut self, item: Option<Item>) -> Result<(), Broken> {
         match item {
-            Some(Item::Transaction(Whole { head, transaction, opened }, at)) => {
+            Some(Item::Transaction(whole, at)) => {
+                let Whole { head, transaction, opened } = *whole;
                 self.known = self.known.max(at);
                 let opened = opened.into_iter().map(|(nve, claim)| (nve, claim.authority)).collect();
                 self.turns.went(head.token);
