@@ -308,8 +308,11 @@ impl Case {
                 tunnel: Some(TunnelEnds { from: VTEP, to: OTHER_VTEP }),
                 in_flight: Some(InFlight::Tunnel),
                 until_ms: u64::MAX,
+                may_send: false,
             }),
-            Moves::Came | Moves::No => Presence::Here(Tunnels { to: VTEP, from: vec![OTHER_VTEP] }),
+            Moves::Came | Moves::No => {
+                Presence::Here(Tunnels { to: VTEP, from: vec![OTHER_VTEP], copies: false })
+            }
         }
     }
 

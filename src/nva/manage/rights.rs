@@ -4,8 +4,9 @@
 use crate::config::{Entry, ObjectName};
 use crate::nva::authority::Authority;
 use crate::nva::catalogue::Change;
+use crate::nva::mobility::Move;
 use crate::nva::model::{Key, ObjectKey};
-use crate::nva::registry::moving::{MoveCommand, MoveRequest, Which};
+use crate::nva::registry::moving::{Judging, MoveCommand, MoveRequest, Which};
 use crate::nva::scope::Sight;
 
 /// Why an operator of some networks may not do what concerns others.
@@ -98,26 +99,25 @@ pub(super) fn of_word(
     if sight.is_all() {
         return Ok(said);
     }
-    let meant = authority.moves().iter().filter(|one| match &said.which {
-        Which::Id(id) => one.id == *id,
-        Which::Of(attachment, nve) => {
-            one.attachment == *attachment && nve.as_ref().is_none_or(|nve| one.role(nve).is_some())
+    let is_own = |one: &Move| sight.of_all(&one.networks.iter().map(String::as_str).collect::<Vec<_>>());
+    match authority.registry().find(&Judging::default(), &said.which, &said.fact) {
+        Ok(id) => match authority.moves().get(id) {
+            Some(one) if is_own(one) => said.which = Which::Id(id),
+            Some(_) | None => return denied(format!("move {}", id.0)),
+        },
+        // The reason may name moves of others.
+        Err(why) => {
+            let is_named = |one: &&Move| match &said.which {
+                Which::Id(id) => one.id == *id,
+                Which::Of(attachment, _) => one.attachment == *attachment,
+            };
+            return if authority.moves().iter().filter(is_named).all(is_own) {
+                Err(why)
+            } else {
+                denied("this move")
+            };
         }
-    });
-    let is_own = |networks: &[String]| sight.of_all(&networks.iter().map(String::as_str).collect::<Vec<_>>());
-    let meant: Vec<_> = meant.collect();
-    if let Some(other) = meant.iter().find(|one| !is_own(&one.networks)) {
-        return denied(format!("the move of {}", other.attachment));
     }
-    said.which = match meant[..] {
-        [] => {
-            return Err(
-                "there is no such move; `ilactl vm list --moves` shows those that are there".to_owned()
-            );
-        }
-        [one] => Which::Id(one.id),
-        [..] => return Err("several moves are meant; name one of them by --id".to_owned()),
-    };
     Ok(said)
 }
 

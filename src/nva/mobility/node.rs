@@ -97,10 +97,11 @@ impl Sightings {
         std::mem::take(&mut self.changed).then(|| self.told.clone())
     }
 
-    /// Whether an identifier has moved away from the node.
+    /// Whether an identifier is the other NVE's: it has moved away from the node, or has not come back yet. The node releases
+    /// nothing of it.
     pub(in crate::nva) fn has_left(&self, key: &Key) -> bool {
-        let left = |one: &&MoveTold| one.role == Role::Old && !one.state.is_before_commit();
-        self.told.values().filter(left).any(|one| one.keys.contains(key))
+        let is_away = |one: &&MoveTold| (one.role == Role::Old) != one.state.is_before_commit();
+        self.told.values().filter(is_away).any(|one| one.keys.contains(key))
     }
 
     /// The node sees something of a move. What it says of one that it was not told of is nothing.

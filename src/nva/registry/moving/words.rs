@@ -13,7 +13,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is none, or it may be one of several; with their names.
-    pub(super) fn find(&self, steps: &Judging, which: &Which, fact: &Fact) -> Result<MoveId, String> {
+    pub(in crate::nva) fn find(&self, steps: &Judging, which: &Which, fact: &Fact) -> Result<MoveId, String> {
         let nothing = |what: String| format!("{what}; `ilactl vm list --moves` shows what moves");
         let (attachment, nve) = match which {
             Which::Id(id) => {
