@@ -28,6 +28,8 @@ NICE = -10
 def _prepare():
     """What each process of a laboratory does first: it dies with us, and comes before others' work on this machine."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Shells have what they start in the background ignore it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
         # Linux shares processors out by sessions first, where autogroups are on.

@@ -146,6 +146,9 @@ def test_a_browser_shows_what_there_is_and_names_are_text():
             browser.key("ArrowRight")
             until(lambda: any(row.startswith("red100tenants") for row in rows()), "the network")
             browser.key("ArrowRight")
+            view = lambda: browser.evaluate("document.querySelector('[role=tab][aria-selected=true]').textContent")  # noqa: E731
+            until(lambda: view().startswith("Moves") and not rows(), "the moves, of which there is none")
+            browser.key("ArrowRight")
             until(lambda: len(rows()) == 2, "the mappings")
             for text, found in (("nve1", 2), ("10.100.0.5", 1), ("red", 1), (TASK, 1), ("fd00:2::/64", 0), (HOSTILE, 0)):
                 search(browser, text)
@@ -154,7 +157,7 @@ def test_a_browser_shows_what_there_is_and_names_are_text():
                 until(lambda done=done: done() and browser.text("#note") != "", f"{found} mappings of {text}")
             # What happens is shown as it happens.
             browser.key("Escape")
-            browser.evaluate("document.querySelectorAll('[role=tab]')[3].click()")
+            browser.evaluate("document.querySelectorAll('[role=tab]')[4].click()")
             until(lambda: any("session refused" in row for row in rows()), "what happened before")
             watched.operates("network", "add", "--file", "-", entry=network("blue", 101))
             until(lambda: "network blue" in rows()[0] and "the Unix socket" in rows()[0], "what happens now")
