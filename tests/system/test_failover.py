@@ -7,9 +7,6 @@ from lab import Lab
 from moves import MoveNetwork, Stream
 from wait import expect, until
 
-# A measurement of time.
-ALONE = True
-
 LEASE_S = 2
 # What it may take besides the lease, in milliseconds.
 MORE_MS = 300

@@ -10,9 +10,6 @@ from moves import MoveNetwork
 from traffic import Pings
 from wait import expect, until
 
-# It runs without KVM.
-ALONE = True
-
 
 def test_a_guest_that_qemu_migrates_answers_every_ping():
     with Lab("ilag") as lab:
