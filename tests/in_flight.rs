@@ -10,7 +10,8 @@ mod support;
 
 use flight::*;
 use ilagate::mapping::{
-    Change, Departure, InFlight, LocatorChoice, MappingRecord, MappingTarget, Presence, Tunnels,
+    Batch, Change, Departure, InFlight, LocatorChoice, MappingRecord, MappingTarget, Origin, Presence,
+    Tunnels,
 };
 use ilagate::net::{Mac, arp, ipv4};
 use ilagate::path::{DropReason, Notice, Sign};
@@ -19,6 +20,14 @@ use site::*;
 use support::packets::*;
 use support::tenants::*;
 use support::*;
+
+/// Applies mappings of the authority.
+fn map(site: &mut Site, changes: Vec<Change>) {
+    let staged = site.rib.stage(Batch { origin: Origin::Nva, changes, complete: false }).unwrap();
+    site.publish();
+    let _ = site.rib.commit(staged);
+    site.publish();
+}
 
 #[test]
 fn a_packet_in_flight_is_tunnelled_held_and_delivered_as_it_would_have_been_before() {
@@ -216,7 +225,7 @@ fn senders_beside_an_expected_vm_follow_the_mapping_until_it_is_here() {
         "  - {{port: access0, mac: \"{third}\", network: red, addresses: [\"10.0.0.9\", \"2001:db8:a::9\"]}}\n"
     );
     let mut site = Site::new(3, L3, &Rules { attachments: &attachments, ..rules() }, 1);
-    site.map(vec![mapped("4000:64:a00:2", 2), mapped("6000:64:0:2", 2)]);
+    map(&mut site, vec![mapped("4000:64:a00:2", 2), mapped("6000:64:0:2", 2)]);
     let to_vm2 = |n: u32| {
         let packet = ipv4_packet([10, 0, 0, 9], [10, 0, 0, 2], 64, &n.to_be_bytes());
         ipv4_frame(ANYCAST, third, &packet)
@@ -225,11 +234,11 @@ fn senders_beside_an_expected_vm_follow_the_mapping_until_it_is_here() {
     let sent = through(site.receive(ACCESS, &to_vm2(1)), FABRIC);
     assert_eq!(destination(&sent[0][14..]) >> 64, u128::from(locator(2).0));
     // The mapping changes meanwhile.
-    site.map(vec![mapped("4000:64:a00:2", 4)]);
+    map(&mut site, vec![mapped("4000:64:a00:2", 4)]);
     let sent = through(site.receive(ACCESS, &to_vm2(2)), FABRIC);
     assert_eq!(destination(&sent[0][14..]) >> 64, u128::from(locator(4).0));
     // The authority says that it is here, and the cut-over comes a moment later.
-    site.map(vec![mapped("4000:64:a00:2", 3)]);
+    map(&mut site, vec![mapped("4000:64:a00:2", 3)]);
     assert_eq!((site.receive(ACCESS, &to_vm2(3)), site.held()), (vec![], 1));
     site.sent.clear();
     site.set(VM2, 0, Presence::Here(tunnels(3, 2)));
@@ -253,7 +262,7 @@ fn senders_beside_a_vm_that_has_left_reach_it_and_later_packets_follow_the_mappi
     let of_service = tagged(TASK_ROUTER, TASK, 9, &ipv6(from, to, 17, &udp(from, to, b"reply")));
     let sent = through(it.old.receive(ACCESS, &of_service), FABRIC);
     assert_eq!(destination(&sent[0][14..]), vtep(3));
-    it.old.map(vec![mapped("6000:64:0:2", 3)]);
+    map(&mut it.old, vec![mapped("6000:64:0:2", 3)]);
     let sent = through(it.old.receive(ACCESS, &of_service), FABRIC);
     assert_eq!(destination(&sent[0][14..]) >> 64, u128::from(locator(3).0));
     // What comes under the old locator is tunnelled until the time is over, and follows the mapping then.

@@ -1,5 +1,5 @@
 //! A node without devices whose VMs move: its state, and workers that hold packets as those of a running node do.
-#![allow(dead_code, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use super::support::tenants::Rules;
 use super::support::{NVE_ACCESS, NVE_FABRIC, records};
@@ -114,14 +114,6 @@ impl Site {
     /// Where the VM or task with this MAC address is.
     pub fn set(&mut self, mac: Mac, vlan: u16, presence: Presence) {
         self.rib.set_presence(AttachmentKey { port: ACCESS, vlan, mac }, presence).unwrap();
-        self.publish();
-    }
-
-    /// Applies mappings of the authority.
-    pub fn map(&mut self, changes: Vec<Change>) {
-        let staged = self.rib.stage(Batch { origin: Origin::Nva, changes, complete: false }).unwrap();
-        self.publish();
-        let _ = self.rib.commit(staged);
         self.publish();
     }
 
