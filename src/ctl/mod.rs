@@ -11,6 +11,7 @@ mod events;
 mod id;
 mod load;
 mod mapping;
+mod moment;
 mod network;
 mod nva;
 mod output;

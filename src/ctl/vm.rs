@@ -5,6 +5,7 @@ use super::authority::{self, Client};
 use super::client::ask;
 use super::error::CtlError;
 use super::events::time;
+use super::moment::MomentView;
 use super::nva::wanted;
 use super::output::{Output, Table, or_dash};
 use crate::api::manage::{self as v1, MoveInFlight, MoveMode, MoveWord};
@@ -16,14 +17,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Longest time that an old NVE is waited for which is to send on what comes, and the pause between two looks.
 const SENDING_ON: Duration = Duration::from_secs(2);
 const LOOK_SOON: Duration = Duration::from_millis(2);
-
-#[derive(Serialize)]
-struct MomentView {
-    time_ms: u64,
-    what: String,
-    who: String,
-    how: String,
-}
 
 #[derive(Serialize)]
 struct MoveView {
@@ -261,8 +254,7 @@ fn vm_state(moving: Option<&MoveView>) -> &'static str {
 fn view(one: v1::Move) -> MoveView {
     let v1::Move { id, attachment, from, to, mode, in_flight, state, overdue, .. } = one;
     let v1::Move { sirs, networks, left_ms, seeded_s, timeline, .. } = one;
-    let moment = |v1::MoveMoment { time_ms, what, who, how }| MomentView { time_ms, what, who, how };
-    let timeline = timeline.into_iter().map(moment).collect();
+    let timeline = timeline.into_iter().map(MomentView::of).collect();
     MoveView {
         id,
         attachment,
@@ -363,16 +355,8 @@ fn show_move(out: &mut Output<'_>, one: &MoveView) -> Result<(), CtlError> {
     out.line(&format!("  began {}", time(begin_ms)))?;
     let mut table = Table::new(&[">  AFTER MS", "WHAT", "BY", "HOW"]);
     for moment in &one.timeline {
-        table.row(vec![
-            moment.time_ms.saturating_sub(begin_ms).to_string(),
-            moment.what.clone(),
-            if moment.who.is_empty() {
-                "the authority".to_owned()
-            } else {
-                moment.who.escape_debug().to_string()
-            },
-            moment.how.escape_debug().to_string(),
-        ]);
+        let [what, who, how] = moment.columns();
+        table.row(vec![moment.time_ms.saturating_sub(begin_ms).to_string(), what, who, how]);
     }
     table.write(out)
 }

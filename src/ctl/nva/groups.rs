@@ -6,6 +6,7 @@ use crate::ctl::args::{GroupCommand, GroupKind, GroupMember};
 use crate::ctl::client::ask;
 use crate::ctl::error::CtlError;
 use crate::ctl::events::time;
+use crate::ctl::moment::MomentView;
 use crate::ctl::output::{Output, Table, duration, or_dash};
 use serde::Serialize;
 use std::time::Duration;
@@ -19,14 +20,6 @@ struct MemberView {
     session: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     refused: String,
-}
-
-#[derive(Serialize)]
-struct MomentView {
-    time_ms: u64,
-    what: String,
-    who: String,
-    how: String,
 }
 
 #[derive(Serialize)]
@@ -136,7 +129,6 @@ fn view(group: v1::Group) -> GroupView {
         session,
         refused,
     };
-    let moment = |v1::MoveMoment { time_ms, what, who, how }| MomentView { time_ms, what, who, how };
     GroupView {
         name,
         attachment,
@@ -148,7 +140,7 @@ fn view(group: v1::Group) -> GroupView {
         since_ms: group.since_ms,
         failovers: group.failovers,
         as_declared: group.as_declared,
-        timeline: group.timeline.into_iter().map(moment).collect(),
+        timeline: group.timeline.into_iter().map(MomentView::of).collect(),
     }
 }
 
@@ -210,9 +202,9 @@ fn show(out: &mut Output<'_>, group: GroupView) -> Result<(), CtlError> {
     table.write(out)?;
     out.line("")?;
     let mut table = Table::new(&["TIME", "WHAT", "BY", "HOW"]);
-    for MomentView { time_ms, what, who, how } in &group.timeline {
-        let who = if who.is_empty() { "the authority".to_owned() } else { who.escape_debug().to_string() };
-        table.row(vec![time(*time_ms), what.clone(), who, how.escape_debug().to_string()]);
+    for moment in &group.timeline {
+        let [what, who, how] = moment.columns();
+        table.row(vec![time(moment.time_ms), what, who, how]);
     }
     table.write(out)
 }
