@@ -124,9 +124,10 @@ class Machine:
         # Checksums must be in the packet: a node forwards what it gets.
         off = ",".join(f"{offload}=off" for offload in ("csum", "gso", "guest_csum", "guest_tso4", "guest_tso6"))
         control = self.control(host)
-        for path in (control, self.lab.path(f"console-{host}")):
-            if os.path.exists(path):
-                os.remove(path)
+        if os.path.exists(control):
+            os.remove(control)
+        # Whoever waits for a word on the console reads it before QEMU has opened it.
+        open(self.lab.path(f"console-{host}"), "w").close()
         words = [
             "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-M", "pc-i440fx-7.2,usb=off,vmport=off,hpet=off",
             "-m", MEMORY_MIB, "-smp", 1, "-nodefaults", "-no-user-config", "-display", "none",
