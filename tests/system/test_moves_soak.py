@@ -35,6 +35,8 @@ def one(net, chance, here):
         if kind == "authority dies":
             time.sleep(chance.choice((0, 1)))
             net.nva.start()
+            # A move is refused while one of its nodes is not back.
+            until(lambda: all(nve["session"] for nve in net.nva.ctl("nves")), "the nodes to be back")
         here = there
     told = lambda: net.vm("list", "--moves")  # noqa: E731
     until(lambda: not any(state in told() for state in ("detached", "spreading", "aborting", "prepar")), f"the end: {kind}")
