@@ -167,7 +167,7 @@ fn config(path: &Path, address: SocketAddr, nves: usize) -> String {
 fn fill(file: &Path, mappings: u64, vms: u64) {
     let mut store = Embedded::open(file, [7; 16]).expect("a store");
     let choice = Choice { locator: Locator(locator(0)), priority: 0, weight: 1 };
-    let record = || Record { choices: vec![choice], owner: name(0), sequence: 1, mac: None, since: 1 };
+    let record = || Record { choices: vec![choice], owner: name(0).into(), sequence: 1, mac: None, since: 1 };
     for (n, first) in (0..mappings).step_by(PORTION as usize).enumerate() {
         let portion = (first..mappings.min(first + PORTION)).map(|number| (key(number << 16), record()));
         let transaction = Transaction { writes: portion.collect(), ..Transaction::default() };

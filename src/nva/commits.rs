@@ -663,7 +663,7 @@ fn why_kept(
     sessions: &Sessions,
     elsewhere: &BTreeMap<String, String>,
 ) -> Option<String> {
-    let owner = &registry.record(key).filter(|record| record.is_held())?.owner;
+    let owner = &*registry.record(key).filter(|record| record.is_held())?.owner;
     let place = match (sessions.of(owner), elsewhere.get(owner)) {
         (Some(_), _) => String::new(),
         (None, Some(authority)) => format!(" at {authority}"),

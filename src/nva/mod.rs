@@ -63,6 +63,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod mobility;
 pub mod model;
+mod owner;
 mod page;
 mod provision;
 mod quotas;

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use super::key::{Key, Network};
+pub use super::owner::Owner;
 pub use crate::mapping::{LocatorChoice as Choice, MAX_LOCATORS};
 
 /// What is known of one identifier. One without locators was released: it is kept for its owner until no cache holds it.
@@ -20,7 +21,7 @@ pub struct Record {
     /// Where it is, in ascending order; none once it was released.
     pub choices: Vec<Choice>,
     /// Name of the NVE that registered it last.
-    pub owner: String,
+    pub owner: Owner,
     /// Rises with every change.
     pub sequence: u64,
     /// The MAC address of the tenant or task that has it, if its NVE said so.

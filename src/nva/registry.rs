@@ -22,7 +22,7 @@ use super::digests::Digests;
 use super::failover::{GroupRules, Groups};
 use super::flaps::Flaps;
 use super::mobility::{MoveRules, Moves};
-use super::model::{Allocation, AllocationKey, Choice, Key, Network, Record, Transaction};
+use super::model::{Allocation, AllocationKey, Choice, Key, Network, Owner, Record, Transaction};
 use super::quotas::Networks;
 
 pub use super::allocations::{AllocationRules, Leased, LocatorChange, Pool};
@@ -75,7 +75,7 @@ pub struct Registry {
     nves: HashMap<String, Nve>,
     records: BTreeMap<Key, Record>,
     /// What each NVE has.
-    held: HashMap<String, BTreeSet<Key>>,
+    held: HashMap<Owner, BTreeSet<Key>>,
     tombstones: Tombstones,
     digests: Digests,
     quotas: Quotas,
@@ -154,13 +154,14 @@ impl Registry {
         revision: u64,
         (now_ms, hold_down_ms): (u64, u64),
     ) -> Self {
-        let records: BTreeMap<Key, Record> = stored.into_iter().collect();
+        let mut records: BTreeMap<Key, Record> = stored.into_iter().collect();
         let mut tombstones = Tombstones::default();
         for (key, record) in records.iter().filter(|(_, record)| !record.is_held()) {
             tombstones.insert(*key, &record.owner, now_ms + hold_down_ms);
         }
-        let mut held: HashMap<String, BTreeSet<Key>> = HashMap::new();
-        for (key, record) in records.iter().filter(|(_, record)| record.is_held()) {
+        let mut held: HashMap<Owner, BTreeSet<Key>> = HashMap::new();
+        for (key, record) in records.iter_mut().filter(|(_, record)| record.is_held()) {
+            record.owner = owner_of(&held, &record.owner);
             note_held(&mut held, *key, &record.owner);
         }
         let (mut digests, mut networks) = (Digests::default(), Networks::default());
@@ -232,7 +233,7 @@ impl Registry {
 
     /// Owners that may not open a session, and how many identifiers each has.
     pub fn strangers(&self) -> impl Iterator<Item = (&str, usize)> {
-        let owners = self.held.iter().map(|(name, own)| (name.as_str(), own.len()));
+        let owners = self.held.iter().map(|(name, own)| (&**name, own.len()));
         owners.filter(|(name, _)| !self.knows(name))
     }
 
@@ -401,7 +402,7 @@ impl Registry {
             && let Some(record) = self.seen(draft, alias).filter(|record| record.is_held())
         {
             return Err(Refusal {
-                owner: Some(record.owner.clone()),
+                owner: Some(record.owner.to_string()),
                 sequence: record.sequence,
                 why: format!(
                     "{key} is the zero alias of {alias}: neutral mapping cannot tell them apart; take another"
@@ -421,7 +422,7 @@ impl Registry {
         match before {
             Some(record) if record.is_held() && record.owner != nve => {
                 return Err(Refusal {
-                    owner: Some(record.owner.clone()),
+                    owner: Some(record.owner.to_string()),
                     sequence: record.sequence,
                     why: format!("{key} is registered by {}; it must be released there first", record.owner),
                     temporary: false,
@@ -439,7 +440,7 @@ impl Registry {
                 };
                 if let Some(left) = left {
                     return Err(Refusal {
-                        owner: Some(record.owner.clone()),
+                        owner: Some(record.owner.to_string()),
                         sequence: record.sequence,
                         why: format!(
                             "{key} was released and may be cached for another {left} ms; try again then"
@@ -461,7 +462,7 @@ impl Registry {
             draft.count(nve, key, 1);
         }
         self.reach(draft, nve, key);
-        let record = Record { choices, owner: nve.to_owned(), sequence, mac, since };
+        let record = Record { choices, owner: owner_of(&self.held, nve), sequence, mac, since };
         draft.bindings.add(key, &record);
         draft.writes.insert(key, record);
         Ok(sequence)
@@ -519,7 +520,7 @@ impl Registry {
     pub fn nobody(&self) -> Record {
         Record {
             choices: Vec::new(),
-            owner: String::new(),
+            owner: Owner::from(""),
             sequence: self.revision,
             mac: None,
             since: self.revision,
@@ -547,6 +548,7 @@ impl Registry {
                 self.networks.remove(*key, before);
             }
             self.bindings.add(*key, record);
+            let record = Record { owner: owner_of(&self.held, &record.owner), ..record.clone() };
             match self.records.insert(*key, record.clone()) {
                 Some(before) if before.is_held() => {
                     if record.is_held() && before.owner != record.owner && !moved.contains(key) {
@@ -562,7 +564,7 @@ impl Registry {
                 if moved.contains(key) {
                     self.flaps.released(*key, &record.owner, now_ms);
                 } else if self.flaps.registered(*key, &record.owner, now_ms) {
-                    self.newly_frozen.push((*key, record.owner.clone()));
+                    self.newly_frozen.push((*key, record.owner.to_string()));
                 }
             } else {
                 self.flaps.released(*key, &record.owner, now_ms);
@@ -617,7 +619,7 @@ impl Registry {
     #[cfg(test)]
     pub(super) fn give(&mut self, key: Key, nve: &str) {
         if let Some(record) = self.records.get_mut(&key) {
-            record.owner = nve.to_owned();
+            record.owner = nve.into();
         }
     }
 
@@ -636,9 +638,14 @@ fn configured(nves: &HashMap<String, Nve>) -> HashSet<Locator> {
     nves.values().flat_map(|nve| nve.locators.keys()).copied().collect()
 }
 
-fn note_held(held: &mut HashMap<String, BTreeSet<Key>>, key: Key, owner: &str) {
+/// The name of an NVE in the memory that all its records share.
+fn owner_of(held: &HashMap<Owner, BTreeSet<Key>>, nve: &str) -> Owner {
+    held.get_key_value(nve).map_or_else(|| nve.into(), |(owner, _)| owner.clone())
+}
+
+fn note_held(held: &mut HashMap<Owner, BTreeSet<Key>>, key: Key, owner: &Owner) {
     match held.get_mut(owner) {
         Some(own) => _ = own.insert(key),
-        None => _ = held.insert(owner.to_owned(), BTreeSet::from([key])),
+        None => _ = held.insert(owner.clone(), BTreeSet::from([key])),
     }
 }

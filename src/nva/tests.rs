@@ -156,7 +156,7 @@ fn the_longest_delta_and_the_longest_page_fit_one_message() {
     let choice = |n| Choice { locator: Locator(u64::MAX - n), priority: u8::MAX, weight: 1000 };
     let choices: Vec<Choice> = (0..super::model::MAX_LOCATORS as u64).map(choice).collect();
     let key = Key { sir_prefix: u64::MAX, identifier: u64::MAX };
-    let record = Record { choices, owner: String::new(), sequence: u64::MAX, mac: None, since: u64::MAX };
+    let record = Record { choices, owner: "".into(), sequence: u64::MAX, mac: None, since: u64::MAX };
     let encoded = super::codec::encode(vec![(&key, &record); super::commits::BATCH]);
     let bytes = super::codec::write_down(Down::Delta(u64::MAX, encoded.clone())).encoded_len();
     assert!(bytes < super::MAX_MESSAGE_BYTES, "{bytes}");

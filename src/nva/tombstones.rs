@@ -36,10 +36,10 @@ impl Tombstones {
     pub(super) fn remove(&mut self, key: Key, record: &Record) {
         let Some(until_ms) = self.until_ms.remove(&key) else { return };
         self.first.remove(&(until_ms, key));
-        if let Some(count) = self.of.get_mut(&record.owner) {
+        if let Some(count) = self.of.get_mut(&*record.owner) {
             *count -= 1;
             if *count == 0 {
-                self.of.remove(&record.owner);
+                self.of.remove(&*record.owner);
             }
         }
     }

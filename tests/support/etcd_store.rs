@@ -89,7 +89,7 @@ pub fn record(sequence: u64, locators: u64) -> Record {
     let choice = |n| Choice { locator: Locator(0xfd00 << 48 | n), priority: n as u8, weight: 1 + n as u16 };
     Record {
         choices: (0..locators).map(choice).collect(),
-        owner: format!("nve{sequence}"),
+        owner: format!("nve{sequence}").into(),
         sequence,
         mac: sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, 7])),
         since: if sequence.is_multiple_of(4) { sequence / 2 } else { sequence },

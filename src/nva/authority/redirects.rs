@@ -27,14 +27,14 @@ impl Authority {
     /// Has the NVE of a sender told where its packets go. Gives its name, unless that would be of no use. Only who has the
     /// source is told, and only what the registry holds: a router cannot mislead anybody.
     fn redirect(&mut self, Triangle { source, destination }: Triangle, now_ms: u64) -> Option<String> {
-        let holder = |key| self.registry.record(key).filter(|record| record.is_held()).map(|it| &it.owner);
+        let holder = |key| self.registry.record(key).filter(|record| record.is_held()).map(|it| &*it.owner);
         let nve = holder(source).filter(|_| source.sir_prefix == destination.sir_prefix)?;
         holder(destination).filter(|other| *other != nve)?;
         let mut sessions = self.sessions.all.iter_mut();
         let (id, session) = sessions.find(|(_, session)| session.nve.as_deref() == Some(nve))?;
         session.redirect(destination, self.settings.sessions.cache_lifetime_ms, now_ms).then(|| {
             self.sessions.due.insert(*id);
-            nve.clone()
+            nve.to_owned()
         })
     }
 }

@@ -65,7 +65,7 @@ impl Filter {
         let identifier = Identifier(key.identifier);
         let ipv4 = || (identifier.kind() == IdentifierType::TenantIpv4).then_some(key.identifier as u32);
         self.key.is_none_or(|wanted| wanted == key)
-            && self.nve.as_ref().is_none_or(|nve| *nve == record.owner)
+            && self.nve.as_ref().is_none_or(|nve| record.owner == *nve)
             && self.locator.is_none_or(|at| record.choices.iter().any(|choice| choice.locator == at))
             && self.mac.is_none_or(|mac| record.mac == Some(mac))
             && self.network.is_none_or(|(sir, vnid)| sir == key.sir_prefix && identifier.vnid() == Some(vnid))
@@ -103,7 +103,7 @@ impl Filter {
 fn write(registry: &Registry, key: Key, record: &Record) -> v1::Record {
     v1::Record {
         sir: key.to_string(),
-        owner: record.owner.clone(),
+        owner: record.owner.to_string(),
         sequence: record.sequence,
         locators: locators(&record.choices),
         frozen: registry.is_frozen(key),

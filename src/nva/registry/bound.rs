@@ -54,7 +54,7 @@ impl Registry {
     /// The NVE that has had a MAC address of a network for longest.
     fn bearer(&self, network: Network, mac: Mac) -> Option<&str> {
         let records = self.bindings.of(network, mac).filter_map(|key| self.records.get(&key));
-        records.min_by_key(|record| record.since).map(|record| record.owner.as_str())
+        records.min_by_key(|record| record.since).map(|record| &*record.owner)
     }
 
     /// Since when an NVE has the MAC address that it registers with an identifier, by others that it holds in that network.
@@ -111,9 +111,9 @@ impl Registry {
             let record = self.records.get(&key)?;
             let (mac, network) = (record.mac?, key.network()?);
             let mut others = self.bindings.of(network, mac).filter_map(|key| self.records.get(&key));
-            let other = others.find(|other| other.owner != record.owner)?.owner.clone();
+            let other = others.find(|other| other.owner != record.owner)?.owner.to_string();
             let first = self.bearer(network, mac)?.to_owned();
-            Some(Shared { key, mac, nve: record.owner.clone(), other, first })
+            Some(Shared { key, mac, nve: record.owner.to_string(), other, first })
         };
         let all = self.newly_shared.iter().filter_map(|key| shared(*key)).collect();
         self.newly_shared.clear();

@@ -221,7 +221,7 @@ impl Registry {
         }
         for key in &keys {
             let owner = self.records.get(key).filter(|record| record.is_held()).map(|record| &record.owner);
-            if owner != Some(&first.nve) {
+            if owner.is_none_or(|owner| *owner != first.nve) {
                 return Err(format!(
                     "{key} is not registered by {} yet; wait until it is attached there",
                     first.nve
@@ -375,7 +375,7 @@ impl Registry {
                 return Err(format!("{} has no locator in the SIR domain of {key} any more", next.owner()));
             }
             let (mac, held) = (record.and_then(|it| it.mac), record.filter(|it| it.is_held()));
-            let owner = next.owner().to_owned();
+            let owner = next.owner().into();
             let had = held.map(|it| it.owner.clone());
             let sequence = self.next_sequence(*key);
             let since = record.map_or(sequence, |record| record.since);

@@ -280,7 +280,11 @@ impl Registry {
             let mac = before.and_then(|record| record.mac);
             let sequence = self.next_sequence(*key);
             let since = before.map_or(sequence, |record| record.since);
-            records.push((*key, is_held, Record { choices, owner: to.clone(), sequence, mac, since }));
+            records.push((
+                *key,
+                is_held,
+                Record { choices, owner: to.as_str().into(), sequence, mac, since },
+            ));
         }
         for (key, is_held, record) in records {
             if is_held {

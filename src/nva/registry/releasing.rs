@@ -1,6 +1,6 @@
 //! Releases of identifiers: by the NVE that has them, and by operators.
 
-use super::{Draft, Record, Refusal, Registry};
+use super::{Draft, Record, Refusal, Registry, owner_of};
 use crate::nva::model::Key;
 
 impl Registry {
@@ -18,7 +18,7 @@ impl Registry {
             Some(record) if record.owner != nve => {
                 let why = format!("{key} is registered by {}, which alone can release it", record.owner);
                 Err(Refusal {
-                    owner: Some(record.owner.clone()),
+                    owner: Some(record.owner.to_string()),
                     sequence: record.sequence,
                     why,
                     temporary: false,
@@ -27,7 +27,7 @@ impl Registry {
             Some(record) if !record.is_held() => Ok(record.sequence),
             // It may not have heard yet that it has it again.
             Some(record) if self.is_brought(nve, key) => Err(Refusal {
-                owner: Some(record.owner.clone()),
+                owner: Some(record.owner.to_string()),
                 sequence: record.sequence,
                 why: format!(
                     "{key} came to {nve} by a move that is not over; delete its attachment there, or try again once it is"
@@ -37,7 +37,7 @@ impl Registry {
             Some(_) => {
                 let sequence = self.next_sequence(key);
                 draft.count(nve, key, -1);
-                let owner = nve.to_owned();
+                let owner = owner_of(&self.held, nve);
                 let none = Record { choices: Vec::new(), owner, sequence, mac: None, since: sequence };
                 draft.writes.insert(key, none);
                 Ok(sequence)
@@ -56,7 +56,7 @@ impl Registry {
                 self.unregister(draft, &owner, key)
             }
             owner => Err(Refusal {
-                owner,
+                owner: owner.as_deref().map(str::to_owned),
                 sequence: 0,
                 why: format!("{key} is not registered; `ilactl nva records` lists what is"),
                 temporary: false,

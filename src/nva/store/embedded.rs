@@ -11,6 +11,7 @@ use super::move_form::{read_move, write_move};
 use crate::nva::failover::Group;
 use crate::nva::mobility::{Move, MoveId};
 use crate::nva::model::{Allocation, AllocationKey, Object, ObjectKey, Transaction};
+use crate::nva::owner::Owners;
 use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableDefinition, TableError,
@@ -319,12 +320,14 @@ fn read_meta(begun: &ReadTransaction) -> Result<Meta, String> {
 fn read_all(begun: &ReadTransaction, progress: &mut Progress<'_>) -> Result<Stored, String> {
     let Meta { epoch, revision, restored } = read_meta(begun)?;
     let table = begun.open_table(RECORDS).map_err(|why| why.to_string())?;
-    let mut records = Vec::new();
+    let (mut records, mut owners) = (Vec::new(), Owners::default());
     let all = table.len().map_err(|why| why.to_string())? as usize;
     for entry in table.iter().map_err(|why| why.to_string())? {
         let (key, value) = entry.map_err(|why| why.to_string())?;
         let key = read_key(key.value());
-        let record = read_record(value.value()).ok_or_else(|| format!("the record of {key} is damaged"))?;
+        let record = read_record(value.value());
+        let mut record = record.ok_or_else(|| format!("the record of {key} is damaged"))?;
+        owners.share(&mut record.owner);
         records.push((key, record));
         if records.len().is_multiple_of(STEP) {
             progress("reading", records.len(), all);

@@ -50,7 +50,7 @@ pub(super) fn read_record(bytes: &[u8]) -> Option<Record> {
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     Some(Record {
         choices: read_choices(rest)?,
-        owner: String::from_utf8(name.to_vec()).ok()?,
+        owner: std::str::from_utf8(name).ok()?.into(),
         sequence,
         mac,
         since: since.unwrap_or(sequence),
@@ -170,7 +170,7 @@ mod tests {
 
     fn record(mac: Option<Mac>) -> Record {
         let choices = vec![Choice { locator: Locator(0xfd00 << 48), priority: 1, weight: 2 }];
-        Record { choices, owner: "nve1".to_owned(), sequence: 9, mac, since: 9 }
+        Record { choices, owner: "nve1".into(), sequence: 9, mac, since: 9 }
     }
 
     #[test]

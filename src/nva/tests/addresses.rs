@@ -56,7 +56,7 @@ impl Office {
     fn registers(&mut self, nve: u64, host: u32) {
         let record = Record {
             choices: at(nve),
-            owner: name(nve),
+            owner: name(nve).into(),
             sequence: self.0.revision() + 1,
             mac: None,
             since: 0,
@@ -118,7 +118,8 @@ fn what_somebody_has_had_or_stands_for_another_is_not_allocated_and_an_exhausted
     office.does(attachment("nve1", "vm9", 19, "red", "10.1.0.3")).unwrap();
     office.registers(1, 4);
     office.registers(1, 5);
-    office.writes(5, Record { choices: Vec::new(), owner: name(1), sequence: 99, mac: None, since: 99 });
+    office
+        .writes(5, Record { choices: Vec::new(), owner: name(1).into(), sequence: 99, mac: None, since: 99 });
     for vm in 1..=2 {
         office.does(asks("nve2", vm, "")).unwrap();
     }
@@ -151,7 +152,13 @@ fn what_a_tenant_registered_rests_after_its_attachment_and_is_then_allocated_to_
     assert!(office.asked("nve2", 2, 0).unwrap_err().0.contains("no free address"));
     office.writes(
         2,
-        Record { choices: Vec::new(), owner: name(1), sequence: office.0.revision(), mac: None, since: 0 },
+        Record {
+            choices: Vec::new(),
+            owner: name(1).into(),
+            sequence: office.0.revision(),
+            mac: None,
+            since: 0,
+        },
     );
     assert!(office.asked("nve2", 2, 1_000).unwrap_err().0.contains("no free address"));
     assert!(office.0.delete_released(4_999, 10, |_| false).is_none());

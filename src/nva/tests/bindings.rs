@@ -181,7 +181,7 @@ fn another_mac_address_in_place_is_told_and_keeps_the_owner() {
     bench.told.clear();
     bench.attach(1, [(ipv4(RED, 5), own(1, 6))]);
     let after = bench.record(ipv4(RED, 5)).unwrap().clone();
-    assert_eq!((after.owner.as_str(), after.mac, &after.choices), ("nve1", Some(mac(6)), &before.choices));
+    assert_eq!((&*after.owner, after.mac, &after.choices), ("nve1", Some(mac(6)), &before.choices));
     assert!(after.sequence > before.sequence);
     let is_told = |(id, down): &(u64, Down)| *id == 2 && matches!(down, Down::Delta(..));
     assert!(bench.told.iter().any(is_told), "{:?}", bench.told);

@@ -39,7 +39,7 @@ struct Bench {
 
 impl Bench {
     fn new(held: u64) -> Self {
-        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None, since: 1 };
+        let record = || Record { choices: at(1), owner: name(1).into(), sequence: 1, mac: None, since: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = with_sessions(settings(1, LIMITS), |sessions| sessions.lease_ms = 10_000_000);
@@ -327,7 +327,7 @@ fn what_a_node_without_a_session_may_use_is_given_to_nobody_else() {
             bench
                 .other(3, Up::Register { id: number, key: key(number), choices: at(3), known: 0, mac: None });
         }
-        [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.clone())
+        [1, 3].map(|number| bench.authority.registry().record(key(number)).unwrap().owner.to_string())
     };
     assert_eq!(claim(&mut bench), [name(1), name(3)]);
     bench.wait(2 * LIFETIME_MS);
@@ -401,7 +401,7 @@ fn a_node_that_comes_and_goes_keeps_nothing_from_others_for_ever() {
     let mut bench = Bench::new(10);
     let registry = Registry::new(
         nves(3),
-        [(key(1), Record { choices: at(1), owner: name(1), sequence: 1, mac: None, since: 1 })],
+        [(key(1), Record { choices: at(1), owner: name(1).into(), sequence: 1, mac: None, since: 1 })],
         1,
         (0, 0),
     );

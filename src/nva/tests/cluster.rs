@@ -74,7 +74,7 @@ impl Shared {
 
     fn note(&mut self) {
         let held = self.records.iter().filter(|(_, record)| record.is_held());
-        let held = held.map(|(key, record)| (*key, (record.owner.clone(), record.choices.clone())));
+        let held = held.map(|(key, record)| (*key, (record.owner.to_string(), record.choices.clone())));
         self.history.push(held.collect());
         self.allocations.push(self.allocated.clone());
     }
@@ -563,9 +563,9 @@ impl Cluster {
         // Each authority knows what was true at its revision.
         for server in self.servers.iter().flatten() {
             let registry = server.authority.registry();
-            let known = registry.held().map(|(key, it)| (key, (&it.owner, &it.choices)));
+            let known = registry.held().map(|(key, it)| (key, (&*it.owner, &it.choices)));
             let was = &self.shared.history[registry.revision() as usize];
-            let was = was.iter().map(|(key, (owner, choices))| (key, (owner, choices)));
+            let was = was.iter().map(|(key, (owner, choices))| (key, (&**owner, choices)));
             assert!(known.eq(was), "an authority at {}", registry.revision());
             let was = self.shared.allocations[registry.revision() as usize].iter();
             assert!(registry.allocations().iter().eq(was), "allocations at {}", registry.revision());

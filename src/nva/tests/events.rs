@@ -113,7 +113,7 @@ fn what_changes_is_told_once_with_who_did_it() {
         ]
     );
     // Another authority of the store.
-    let record = Record { choices: at(3), owner: name(3), sequence: 5, mac: None, since: 5 };
+    let record = Record { choices: at(3), owner: name(3).into(), sequence: 5, mac: None, since: 5 };
     let transaction = Transaction { writes: vec![(key(9), record)], ..Transaction::default() };
     bench.step(Input::Others(transaction, Vec::new()));
     assert_eq!(bench.told(), [of(Kind::Registered, "nve3", "", 9)]);

@@ -111,7 +111,7 @@ fn what_moves_to_an_nve_with_many_locators_gets_as_many_as_a_record_has() {
     let what = MoveWhat::Arrived(token, Sign::Frame);
     step(&mut office, StepWhat::Report(name(2), MoveReport { id, what, state: None }));
     let record = office.0.record(moved).unwrap();
-    assert_eq!((record.owner.as_str(), record.choices.len()), ("nve2", MAX_LOCATORS));
+    assert_eq!((&*record.owner, record.choices.len()), ("nve2", MAX_LOCATORS));
     // Every NVE can read it, and the new one registers just that.
     let mut odd = 0;
     let page = write_down(Down::Page(encode([(&moved, record)])));

@@ -272,7 +272,7 @@ fn what_operators_leave_open_is_chosen_and_is_nobodys() {
     // Somebody registered 10.0.1.3 without an operator.
     let identifier = crate::ila::Identifier::tenant_ipv4(1, 0x0a00_0103).0;
     let record =
-        crate::nva::model::Record { choices: at(3), owner: name(3), sequence: 1, mac: None, since: 1 };
+        crate::nva::model::Record { choices: at(3), owner: name(3).into(), sequence: 1, mac: None, since: 1 };
     let taken =
         Transaction { writes: vec![(Key { sir_prefix: SIR, identifier }, record)], ..Transaction::default() };
     office.0.apply(&taken, 0);
@@ -437,8 +437,13 @@ fn a_vnid_is_not_chosen_while_identifiers_of_it_are_known() {
     // A tenant of blue is released, and one of a VNID that no network had is there.
     let released = crate::ila::Identifier::tenant_ipv6(2, 5).0;
     let held = crate::ila::Identifier::tenant_ipv4(3, u32::MAX).0;
-    let record =
-        |choices| crate::nva::model::Record { choices, owner: name(3), sequence: 1, mac: None, since: 1 };
+    let record = |choices| crate::nva::model::Record {
+        choices,
+        owner: name(3).into(),
+        sequence: 1,
+        mac: None,
+        since: 1,
+    };
     let at_key = |identifier| Key { sir_prefix: SIR, identifier };
     let writes = vec![(at_key(released), record(Vec::new())), (at_key(held), record(at(3)))];
     office.0.apply(&Transaction { writes, ..Transaction::default() }, 0);

@@ -97,7 +97,8 @@ fn a_released_identifier_is_kept_for_its_owner_until_caches_are_empty() {
     let _ = register(&mut registry, 1, key(2), at(1), 0);
     let _ = release(&mut registry, 1, key(2), 0);
     assert_eq!(register(&mut registry, 1, key(2), at(1), 1), Ok(6));
-    let stored = [(key(3), Record { choices: Vec::new(), owner: name(1), sequence: 8, mac: None, since: 8 })];
+    let stored =
+        [(key(3), Record { choices: Vec::new(), owner: name(1).into(), sequence: 8, mac: None, since: 8 })];
     let mut again = Registry::new(nves(2), stored, 9, (0, HOLD_DOWN_MS));
     assert!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS - 1).unwrap_err().temporary);
     assert_eq!(register(&mut again, 2, key(3), at(2), HOLD_DOWN_MS + 1), Ok(10));
@@ -229,7 +230,8 @@ fn what_is_used_of_one_nve_keeps_no_other_released_identifier() {
 
 #[test]
 fn a_sequence_above_the_revision_is_not_forgotten() {
-    let stored = [(key(1), Record { choices: Vec::new(), owner: name(1), sequence: 8, mac: None, since: 8 })];
+    let stored =
+        [(key(1), Record { choices: Vec::new(), owner: name(1).into(), sequence: 8, mac: None, since: 8 })];
     let mut registry = Registry::new(nves(2), stored, 7, (0, 0));
     assert_eq!(registry.delete_released(1, 9, |_| false), None);
     let _ = register(&mut registry, 1, key(2), at(1), 1);
@@ -263,7 +265,7 @@ fn who_registers_and_releases_without_end_is_kept_back_until_what_it_released_is
 fn a_restored_registry_gives_an_nve_what_it_had_and_nothing_new_until_all_have_said_what_they_have() {
     let of = |nve: u64, held| Record {
         choices: if held { at(nve) } else { vec![] },
-        owner: name(nve),
+        owner: name(nve).into(),
         sequence: 1 << 40,
         mac: None,
         since: 1 << 40,

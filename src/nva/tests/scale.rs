@@ -64,7 +64,7 @@ fn many_mappings_are_encoded_once_for_all_and_nobody_waits_for_a_slow_nve() {
     // Of two hundred NVEs, in the order in which a store reads them.
     let record = |n: u64| Record {
         choices: at(n % 200 + 1),
-        owner: name(n % 200 + 1),
+        owner: name(n % 200 + 1).into(),
         sequence: 1,
         mac: None,
         since: 1,

@@ -32,7 +32,7 @@ pub(super) struct Bench {
 impl Bench {
     /// With `held` identifiers of nve1, 1 to `held`, at revision `held`.
     pub(super) fn new(limits: Limits, held: u64) -> Self {
-        let record = || Record { choices: at(1), owner: name(1), sequence: 1, mac: None, since: 1 };
+        let record = || Record { choices: at(1), owner: name(1).into(), sequence: 1, mac: None, since: 1 };
         let stored: Vec<(Key, Record)> = (1..=held).map(|n| (key(n), record())).collect();
         let registry = Registry::new(nves(3), stored, held, (0, 0));
         let settings = settings(EPOCH, limits);

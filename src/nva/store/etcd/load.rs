@@ -5,6 +5,7 @@ use super::layout::{
     record, write_head,
 };
 use super::link::{Failure, answer};
+use crate::nva::owner::Owners;
 use crate::nva::store::interface::{Progress, Stored};
 use crate::nva::store::sequencer::Head;
 use etcd_client::{Client, Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
@@ -59,11 +60,14 @@ pub(super) async fn load(
         Failure::Refused(format!("{} is `{value}`, which this release cannot read", layout.head()))
     })?;
     let (mut records, mut objects, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+    let mut owners = Owners::default();
     for shard in 0..=u8::MAX {
         progress("reading", shard.into(), SHARDS);
         for value in range(client, &layout.shard(shard), PAGE, at).await? {
             let Place::Record(key) = layout.place(value.key()) else { continue };
-            records.push(record(key, value.value()).map_err(Failure::Refused)?);
+            let (key, mut record) = record(key, value.value()).map_err(Failure::Refused)?;
+            owners.share(&mut record.owner);
+            records.push((key, record));
         }
     }
     for value in range(client, &layout.objects(), OBJECTS, at).await? {

@@ -30,7 +30,7 @@ fn record(sequence: u64, locators: u64) -> Record {
     let mac = sequence.is_multiple_of(2).then_some(Mac([2, 0, 0, 0, 0, sequence as u8]));
     // Some were written again after they came to have their MAC address.
     let since = if sequence.is_multiple_of(4) { sequence / 2 } else { sequence };
-    let owner = format!("nve{sequence}");
+    let owner = format!("nve{sequence}").into();
     Record { choices: (0..locators).map(choice).collect(), owner, sequence, mac, since }
 }
 

@@ -345,7 +345,7 @@ impl World {
     /// Who has both identifiers of vm1.
     pub(super) fn owners(&self) -> [Option<String>; 2] {
         let records: BTreeMap<Key, Record> = self.stored().records.into_iter().collect();
-        keys().map(|key| records.get(&key).filter(|it| it.is_held()).map(|it| it.owner.clone()))
+        keys().map(|key| records.get(&key).filter(|it| it.is_held()).map(|it| it.owner.to_string()))
     }
 
     /// The attachments that operators want, by NVE.

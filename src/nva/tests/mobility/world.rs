@@ -366,7 +366,7 @@ impl World {
     pub(super) fn owners(&self) -> [Option<String>; 2] {
         keys().map(|key| {
             let record = self.at().registry().record(key);
-            record.filter(|record| record.is_held()).map(|record| record.owner.clone())
+            record.filter(|record| record.is_held()).map(|record| record.owner.to_string())
         })
     }
 

@@ -71,7 +71,7 @@ impl World {
         // What an NVE had when a backup was restored is nobody else's, but of who had it in the backup.
         for (key, (n, before)) in &self.had {
             let record = self.stored.get(key).filter(|record| record.is_held());
-            let is_own = |owner: &String| *owner == name(*n as u64 + 1) || before.as_ref() == Some(owner);
+            let is_own = |owner: &str| *owner == name(*n as u64 + 1) || before.as_deref() == Some(owner);
             assert!(record.is_none_or(|it| is_own(&it.owner)), "{key} was had by nve{}: {record:?}", n + 1);
         }
         for state in self.authority.iter().flat_map(Authority::nves) {
@@ -148,7 +148,7 @@ impl World {
         assert!(!self.restored, "the registry waits for ever");
         for (key, record) in &self.stored {
             assert!(record.is_held(), "{key} was released long ago and is kept: {record:?}");
-            let owner = self.nves.iter().zip(1..).find(|(_, n)| name(*n) == record.owner).unwrap().0;
+            let owner = self.nves.iter().zip(1..).find(|(_, n)| record.owner == name(*n)).unwrap().0;
             assert!(owner.attached.contains(key), "{key} is nobody's: {record:?}");
         }
         // Whoever wants an identifier has it, or another one has it or its zero alias.

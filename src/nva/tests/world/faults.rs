@@ -31,7 +31,7 @@ impl World {
         for (nve, n) in self.nves.iter_mut().zip(0..) {
             for key in std::mem::take(&mut nve.acknowledged) {
                 let record = stored.records.iter().find(|(other, record)| *other == key && record.is_held());
-                self.had.insert(key, (n, record.map(|(_, record)| record.owner.clone())));
+                self.had.insert(key, (n, record.map(|(_, record)| record.owner.to_string())));
             }
         }
         self.store = stored.into();
