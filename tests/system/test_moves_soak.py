@@ -9,6 +9,8 @@ from moves import MoveNetwork
 from test_moves import Sending, arrives, at_rest, leaves
 from wait import expect, until
 
+# It loads the machine for as long as it is told.
+ALONE = True
 SECONDS = float(os.environ.get("ILAGATE_SOAK_S", "15"))
 SEED = int(os.environ.get("ILAGATE_SEED", "1"))
 PAUSES_S = (0, 0.02, 0.1, 0.3)
